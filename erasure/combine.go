@@ -1,0 +1,124 @@
+package erasure
+
+import (
+	"crypto/sha3"
+	"encoding/binary"
+	"sync"
+
+	"github.com/klauspost/reedsolomon"
+)
+
+const (
+	combinationDomain = "granary/block/v1/combination"
+
+	elementSize = 16            // bytes: eight lanes
+	lanes       = 8             // of GF(2^16) each, so that a lie survives with probability about 2^-128
+	chunkSize   = 64            // bytes: the code's unit, 32 low bytes before 32 high bytes
+	chunkCount  = 256           // RowSize / chunkSize
+	symbolCount = 256           // lanes · 32: the symbols of level one's result
+	half        = chunkSize / 2 // symbols in a chunk, and the distance of a symbol's two bytes
+)
+
+// coefficients define the combination of a row, the linear map from 8,192
+// symbols to one element that the proof vector holds for every content row.
+// They depend on both roots, so nobody can choose rows after them.
+type coefficients struct {
+	field *logTables
+	u     [chunkCount][lanes]uint16 // level one, as the code's library takes it
+	uMul  func() *[chunkCount]products
+	vMul  [symbolCount]products // level two
+}
+
+// deriveCoefficients expands k, length and the roots by SHAKE-128.
+func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
+	seed := []byte(combinationDomain)
+	seed = binary.LittleEndian.AppendUint32(seed, uint32(g.K()))
+	seed = binary.LittleEndian.AppendUint64(seed, uint64(g.Length()))
+	seed = append(seed, content[:]...)
+	seed = append(seed, parity[:]...)
+	stream := sha3.SumSHAKE128(seed, 2*(chunkCount+symbolCount)*lanes)
+
+	c := &coefficients{field: field()}
+	next := func() (e element) {
+		e = parseElement(stream)
+		stream = stream[elementSize:]
+		return e
+	}
+	for i := range c.u {
+		e := next()
+		for l := range lanes {
+			c.u[i][l] = e.lane(l)
+		}
+	}
+	for s := range c.vMul {
+		c.vMul[s] = c.field.newProducts(next())
+	}
+	c.uMul = sync.OnceValue(func() *[chunkCount]products {
+		t := new([chunkCount]products)
+		for i := range t {
+			var e element
+			for l := range lanes {
+				e.setLane(l, c.u[i][l])
+			}
+			t[i] = c.field.newProducts(e)
+		}
+		return t
+	})
+	return c
+}
+
+// combine returns the combination of row, RowSize bytes, in pure Go: about
+// half the speed of combineBulk, without the tables of the code's library.
+func (c *coefficients) combine(row []byte) (y element) {
+	var w [half]element // w[t] holds symbol t of all eight sums
+	for i := range c.uMul() {
+		table, chunk := &c.uMul()[i], row[i*chunkSize:][:chunkSize]
+		for t := range w {
+			table.addTo(&w[t], uint16(chunk[t])|uint16(chunk[half+t])<<8)
+		}
+	}
+	for t := range w {
+		for l := range lanes {
+			c.vMul[l*half+t].addTo(&y, w[t].lane(l))
+		}
+	}
+	return y
+}
+
+// combineBulk is combine with level one in the assembly of the code's library.
+func (c *coefficients) combineBulk(row []byte) (y element) {
+	var (
+		lib  reedsolomon.LowLevel
+		w    [lanes * chunkSize]byte
+		outs [lanes][]byte
+	)
+	for l := range outs {
+		outs[l] = w[l*chunkSize:][:chunkSize:chunkSize]
+	}
+	for i := range c.u {
+		lib.GF16MulSliceXor8(&c.u[i], row[i*chunkSize:][:chunkSize], &outs)
+	}
+	for l := range outs {
+		for t := range half {
+			c.vMul[l*half+t].addTo(&y, uint16(outs[l][t])|uint16(outs[l][half+t])<<8)
+		}
+	}
+	return y
+}
+
+func parseElement(b []byte) element {
+	return element{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+}
+
+func appendElement(b []byte, e element) []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b, e[0]), e[1])
+}
+
+// parseProof cuts a proof vector, already checked, into its elements.
+func parseProof(proof []byte) []element {
+	y := make([]element, len(proof)/elementSize)
+	for i := range y {
+		y[i] = parseElement(proof[i*elementSize:])
+	}
+	return y
+}
