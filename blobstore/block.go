@@ -1,0 +1,197 @@
+package blobstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+
+	"granary/erasure"
+)
+
+// A Block is a stored block: its description and those of its pieces that are
+// held. Its methods may be called from any number of goroutines. After Delete
+// or Store.Close they return errors.
+type Block struct {
+	s    *Store
+	id   erasure.ID
+	info erasure.Info
+	g    erasure.Geometry
+	dir  string
+
+	// gate is held shared around every read and write of piece bytes, and
+	// exclusively by whoever must know that none is under way: to seal a piece
+	// for verification, to drop pieces, to complete, to delete. Taken before mu.
+	gate sync.RWMutex
+
+	describing sync.Mutex // one reads or changes layers and proof at a time
+
+	mu      sync.Mutex
+	held    erasure.PieceSet // guarded by mu
+	touched erasure.PieceSet // guarded by mu: pieces whose space is reserved; contains held
+	sealed  map[int]*commit  // guarded by mu: pieces being committed
+	charged int64            // guarded by mu: bytes counted against the quota
+	whole   bool             // guarded by mu
+	busy    bool             // guarded by mu: one operation has the pieces to itself
+	gone    bool             // guarded by mu: deleted
+	rewrite bool             // guarded by mu: an fsync did not succeed, see verify
+}
+
+func newBlock(s *Store, info erasure.Info) *Block {
+	g := info.Geometry()
+	id := info.ID()
+	return &Block{
+		s: s, id: id, info: info, g: g, dir: s.folder(id),
+		held:    erasure.NewPieceSet(g.Pieces()),
+		touched: erasure.NewPieceSet(g.Pieces()),
+		sealed:  make(map[int]*commit),
+	}
+}
+
+// ID is the block's ID.
+func (b *Block) ID() erasure.ID { return b.id }
+
+// Geometry says how the block is cut into rows and pieces.
+func (b *Block) Geometry() erasure.Geometry { return b.g }
+
+// Bundle returns the block's description; Proof is nil while it is unknown.
+// Callers must not modify it. If layers can no longer be read from disk, which
+// is logged, the bundle holds only Info and does not pass its Check.
+func (b *Block) Bundle() erasure.Bundle {
+	d, err := b.describe()
+	if err != nil {
+		b.s.log.Error("stored description is damaged", "block", b.id, "err", err)
+		return erasure.Bundle{Info: b.info}
+	}
+	return erasure.Bundle{Info: b.info, Proof: d.proof, Layers: d.layers}
+}
+
+// Held returns the pieces held, a copy.
+func (b *Block) Held() erasure.PieceSet {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held.Clone()
+}
+
+// Has reports whether piece is held.
+func (b *Block) Has(piece int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held.Has(piece)
+}
+
+// Rows is the number of rows in the held pieces.
+func (b *Block) Rows() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.g.RowsIn(b.held)
+}
+
+// Whole reports whether all pieces are held and the block was checked clean.
+func (b *Block) Whole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole
+}
+
+// Content reads the content, Length bytes. A read of a piece that is not held
+// is ErrNotHeld. What is read was verified when it was stored, not again.
+func (b *Block) Content() *io.SectionReader {
+	return io.NewSectionReader(contentReader{b}, 0, b.g.Length())
+}
+
+// contentReader reads the padded content through the pieces.
+type contentReader struct{ b *Block }
+
+func (r contentReader) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		if off >= r.b.g.PaddedLength() {
+			return done, io.EOF
+		}
+		piece := int(off / r.b.g.PieceLength())
+		within := off % r.b.g.PieceLength()
+		n := min(int64(len(p)-done), pieceBytes(r.b.g, piece)-within)
+		m, err := r.b.read(piece, p[done:done+int(n)], within, true)
+		done, off = done+m, off+int64(m)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// path is that of the block's file name.
+func (b *Block) path(name string) string { return filepath.Join(b.dir, name) }
+
+// place says which file holds piece, and where it starts there in bytes.
+func (b *Block) place(piece int) (name string, off int64) {
+	if piece < b.g.FilePieces() {
+		return contentFile, int64(piece) * b.g.PieceLength()
+	}
+	return parityFile, int64(piece-b.g.FilePieces()) * b.g.PieceLength()
+}
+
+func (b *Block) checkPiece(piece int) error {
+	if piece < 0 || piece >= b.g.Pieces() {
+		return fmt.Errorf("%w: piece %d of %d in %s", ErrPiece, piece, b.g.Pieces(), b.id)
+	}
+	return nil
+}
+
+func (b *Block) errGone() error { return fmt.Errorf("%w: %s", ErrNotFound, b.id) }
+
+// exclude waits until no piece is being read, written or committed and makes
+// the block busy: until end is called nobody else writes, commits, drops,
+// completes or deletes. Reading goes on. It returns ErrBusy when it is already.
+func (b *Block) exclude(ctx context.Context) (end func(), err error) {
+	b.gate.Lock()
+	b.mu.Lock()
+	switch {
+	case b.gone:
+		err = b.errGone()
+	case b.busy:
+		err = fmt.Errorf("%w: %s", ErrBusy, b.id)
+	}
+	if err != nil {
+		b.mu.Unlock()
+		b.gate.Unlock()
+		return nil, err
+	}
+	b.busy = true // no commit begins from here on
+	var last []*commit
+	for _, c := range b.sealed {
+		last = append(last, c)
+	}
+	b.mu.Unlock()
+	b.gate.Unlock()
+
+	end = func() {
+		b.mu.Lock()
+		b.busy = false
+		b.mu.Unlock()
+	}
+	for _, c := range last {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			end()
+			return nil, context.Cause(ctx)
+		}
+	}
+	return end, nil
+}
+
+// bury makes the block gone once no read is under way, and returns what it was
+// charged.
+func (b *Block) bury() int64 {
+	b.gate.Lock()
+	defer b.gate.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone, b.whole = true, false
+	b.held = erasure.NewPieceSet(b.g.Pieces())
+	b.touched = erasure.NewPieceSet(b.g.Pieces())
+	return b.charged
+}

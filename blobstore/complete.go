@@ -1,0 +1,213 @@
+package blobstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"go.etcd.io/bbolt"
+
+	"granary/erasure"
+)
+
+// Complete makes the block whole from any k rows in held pieces: it recovers
+// the content, encodes it anew, checks that the block is clean, writes the
+// pieces that were missing, and learns the proof if it was unknown. Meanwhile
+// writes and commits are ErrBusy; bytes written but not committed are lost.
+//
+// It returns a *erasure.TooFewRowsError; an error wrapping erasure.ErrNotClean
+// when what is held verifies but belongs to no clean block; a *PieceError when
+// the disk changed a held piece, which is then no longer held: fetch it again;
+// a *QuotaError, or ErrDiskFull. Unless it returns nil, or when it is cut
+// short, no piece becomes held by it.
+func (b *Block) Complete(ctx context.Context, progress erasure.Progress) error {
+	ctx, leave, err := b.s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if b.Whole() {
+		return nil
+	}
+	end, err := b.exclude(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if have := b.Rows(); have < b.g.K() {
+		return &erasure.TooFewRowsError{Have: have, Need: b.g.K()}
+	}
+	err = b.makeWhole(func() (erasure.Bundle, error) { return b.recover(ctx, progress) })
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if !errors.Is(err, erasure.ErrNotClean) {
+		return fmt.Errorf("complete %s: %w", b.id, err)
+	}
+	// The publisher is blamed only when the disk is not at fault.
+	if rot := b.recheck(ctx); rot != nil {
+		return fmt.Errorf("complete %s: %w", b.id, rot)
+	}
+	return fmt.Errorf("complete %s: %w", b.id, err)
+}
+
+// missing returns the pieces that are not held.
+func (b *Block) missing() erasure.PieceSet {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rest := erasure.AllPieces(b.g.Pieces())
+	for p := range b.held.All() {
+		rest.Remove(p)
+	}
+	return rest
+}
+
+// makeWhole reserves the missing pieces, has produce write them and vouch for
+// the bundle, and makes all of it durable before any piece is held. If it
+// fails it gives the space back. The caller has excluded others.
+func (b *Block) makeWhole(produce func() (erasure.Bundle, error)) (err error) {
+	rest := b.missing()
+	var pieces []int
+	for p := range rest.All() {
+		pieces = append(pieces, p)
+	}
+	b.mu.Lock()
+	err = b.touch(pieces...)
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.discard(rest))
+		}
+	}()
+	bundle, err := produce()
+	if err != nil {
+		return diskError(err)
+	}
+	for _, name := range []string{contentFile, parityFile} {
+		if err := b.sync(name); err != nil {
+			return err
+		}
+	}
+	if err := b.learn(bundle); err != nil {
+		return err
+	}
+	if err := b.s.at("complete: index"); err != nil {
+		return err
+	}
+	err = b.s.index.update(func(tx *bbolt.Tx) error {
+		return change(tx, b.id, b.g.Pieces(), func(held erasure.PieceSet, whole *bool) {
+			held.Union(erasure.AllPieces(b.g.Pieces()))
+			*whole = true
+		})
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.held = erasure.AllPieces(b.g.Pieces())
+	b.whole = true
+	b.mu.Unlock()
+	return b.s.at("complete: acknowledge")
+}
+
+// recover writes every missing piece from the held ones. What it returns was
+// computed from the content, and equals the block's info.
+func (b *Block) recover(ctx context.Context, progress erasure.Progress) (erasure.Bundle, error) {
+	content, err := b.s.files.acquire(b.path(contentFile))
+	if err != nil {
+		return erasure.Bundle{}, err
+	}
+	defer b.s.files.release(content)
+	parity, err := b.s.files.acquire(b.path(parityFile))
+	if err != nil {
+		return erasure.Bundle{}, err
+	}
+	defer b.s.files.release(parity)
+
+	held := b.Held()
+	have := func(row int) bool { return held.Has(b.g.PieceOf(row)) }
+	lacks := false
+	for p := range b.g.FilePieces() {
+		lacks = lacks || !held.Has(p)
+	}
+	if lacks {
+		err := erasure.Recover(ctx, b.g, erasure.Source{Have: have, Content: content, Parity: parity},
+			&missingWriter{f: content, have: have}, half(progress, 0))
+		if err != nil {
+			return erasure.Bundle{}, err
+		}
+	}
+	if err := b.s.at("complete: check"); err != nil {
+		return erasure.Bundle{}, err
+	}
+	return erasure.CheckClean(ctx, b.info, content,
+		&missingWriter{f: parity, have: have, first: b.g.K()}, half(progress, 1))
+}
+
+// half reports one of the two halves of the work as such.
+func half(progress erasure.Progress, n int64) erasure.Progress {
+	if progress == nil {
+		return nil
+	}
+	return func(done, total int64) { progress(n*total+done, 2*total) }
+}
+
+// missingWriter writes rows that are not held and leaves held ones alone: they
+// are verified already, and a crash half way must not harm them.
+type missingWriter struct {
+	f     io.WriterAt
+	have  func(row int) bool
+	first int // the file's first row
+}
+
+func (w *missingWriter) WriteAt(p []byte, off int64) (int, error) {
+	for done := 0; done < len(p); {
+		at := off + int64(done)
+		row := int(at / erasure.RowSize)
+		n := min(len(p)-done, int(erasure.RowSize-at%erasure.RowSize))
+		if !w.have(w.first + row) {
+			if m, err := w.f.WriteAt(p[done:done+n], at); err != nil {
+				return done + m, err
+			}
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+// recheck verifies every held piece and stops holding those that fail. It
+// returns the first such *PieceError. The caller has excluded others.
+func (b *Block) recheck(ctx context.Context) error {
+	d, err := b.describe()
+	if err != nil {
+		return err
+	}
+	buf := b.s.buffer()
+	defer b.s.buffers.Put(buf)
+	var first error
+	rotten := erasure.NewPieceSet(b.g.Pieces())
+	for p := range b.Held().All() {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		data := (*buf)[:pieceBytes(b.g, p)]
+		if _, err := b.readAt(p, data, 0); err != nil {
+			return err
+		}
+		if err := b.check(d, p, data); err != nil {
+			b.s.log.Error("held piece does not verify: no longer held", "block", b.id, "piece", p, "err", err)
+			rotten.Add(p)
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return errors.Join(first, b.unhold(rotten))
+}

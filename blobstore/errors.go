@@ -1,0 +1,59 @@
+package blobstore
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// What callers branch on.
+var (
+	ErrLocked    = errors.New("store is in use by another process")
+	ErrClosed    = errors.New("store is closed")
+	ErrSchema    = errors.New("store was written by a newer version")
+	ErrNotFound  = errors.New("no such block in the store")
+	ErrAmbiguous = errors.New("more than one block has this prefix")
+	ErrDamaged   = errors.New("stored block is damaged") // Put its bundle again to mend it
+	ErrNotHeld   = errors.New("piece is not held")
+	ErrHeld      = errors.New("piece is held and immutable") // safe to ignore
+	ErrBusy      = errors.New("block is being completed")
+	ErrPiece     = errors.New("no such piece, row or range in the block")
+	ErrQuota     = errors.New("quota reached")
+	ErrDiskFull  = errors.New("disk is full")
+	ErrNote      = errors.New("note key or value too long")
+)
+
+// QuotaError says how much was asked of the quota. It wraps ErrQuota.
+type QuotaError struct {
+	Need int64 // bytes that had to be reserved
+	Free int64 // bytes that the quota still has; may be negative after it was lowered
+}
+
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("quota reached: %d bytes needed, %d free", e.Need, e.Free)
+}
+
+func (e *QuotaError) Unwrap() error { return ErrQuota }
+
+// PieceError reports a piece whose bytes do not verify. From CommitPiece, the
+// peers that sent it are faulty and nothing was kept. From Row and Complete,
+// the disk changed what was stored: the piece is no longer held.
+type PieceError struct {
+	Piece int
+	Err   error // what erasure says
+}
+
+func (e *PieceError) Error() string { return fmt.Sprintf("piece %d: %v", e.Piece, e.Err) }
+
+func (e *PieceError) Unwrap() error { return e.Err }
+
+// diskError adds ErrDiskFull to what the system says when space runs out.
+func diskError(err error) error {
+	if errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return err
+}

@@ -1,0 +1,259 @@
+package blobstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"granary/erasure"
+)
+
+const (
+	schemaVersion = 1
+
+	// lockWait is how long Open waits for a process that is just ending.
+	lockWait = 250 * time.Millisecond
+
+	maxNoteKey   = 64
+	maxNoteValue = 64 << 10
+)
+
+// The buckets of index.db; docs/spec/store.md has their bytes.
+var (
+	metaBucket    = []byte("meta")    // "schema" → u32le
+	blocksBucket  = []byte("blocks")  // ID → entry
+	notesBucket   = []byte("notes")   // ID ‖ key → value
+	deletedBucket = []byte("deleted") // ID → nothing: its folder is to be removed
+)
+
+var errIndexDamaged = errors.New("index is damaged")
+
+// An entry is what the index says about a block.
+type entry struct {
+	whole bool
+	held  []byte // the bitfield of the pieces held
+}
+
+func (e entry) encode() []byte {
+	b := append(make([]byte, 0, 1+len(e.held)), 0)
+	if e.whole {
+		b[0] = 1
+	}
+	return append(b, e.held...)
+}
+
+// parseEntry reads an entry of a block of n pieces; the set is a copy.
+func parseEntry(n int, b []byte) (held erasure.PieceSet, whole bool, err error) {
+	if len(b) < 1 || b[0] > 1 {
+		return held, false, fmt.Errorf("%w: entry of %d bytes", errIndexDamaged, len(b))
+	}
+	if held, err = erasure.ParsePieceSet(n, b[1:]); err != nil {
+		return held, false, fmt.Errorf("%w: %w", errIndexDamaged, err)
+	}
+	return held, b[0] == 1 && held.Count() == n, nil
+}
+
+// index is the bbolt file. Its lock is the lock of the store.
+type index struct {
+	db   *bbolt.DB
+	file *os.File // bbolt's own, to ask for its length
+}
+
+// openIndex opens or creates the index at path and reads all of it, so that
+// damage shows now: errIndexDamaged. Another process has it: ErrLocked.
+func openIndex(path string) (ix *index, entries map[erasure.ID][]byte, deleted []erasure.ID, err error) {
+	var file *os.File
+	// bbolt reads by mmap and checks little: a bad page panics, and a page
+	// beyond the end of a truncated file is a fault.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			ix, err = nil, fmt.Errorf("%w: %v", errIndexDamaged, p)
+		}
+		if err != nil && file != nil {
+			_ = file.Close() // again when bbolt did; after a panic it did not
+		}
+	}()
+	db, err := bbolt.Open(path, 0o644, &bbolt.Options{
+		Timeout:      lockWait,
+		FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode)
+			file = f
+			return f, err
+		},
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, nil, nil, fmt.Errorf("%w: %s", ErrLocked, path)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
+		errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrInvalidMapping):
+		return nil, nil, nil, fmt.Errorf("%w: %w", errIndexDamaged, err)
+	case err != nil:
+		return nil, nil, nil, diskError(err)
+	}
+	// Whoever held the lock before may have put the file aside as damaged.
+	if same, err := isFileAt(file, path); err != nil || !same {
+		return nil, nil, nil, errors.Join(fmt.Errorf("%w: %s", ErrLocked, path), err, db.Close())
+	}
+	ix = &index{db: db, file: file}
+	if err := ix.prepare(); err != nil {
+		return nil, nil, nil, errors.Join(err, db.Close())
+	}
+	entries, deleted, err = ix.load()
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, db.Close())
+	}
+	return ix, entries, deleted, nil
+}
+
+func isFileAt(f *os.File, path string) (bool, error) {
+	a, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	b, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(a, b), err
+}
+
+// prepare makes the buckets of a new index and checks the schema of an old one.
+func (ix *index) prepare() error {
+	var fresh bool
+	err := ix.db.View(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(metaBucket)
+		if fresh = meta == nil; fresh {
+			return nil
+		}
+		v := meta.Get([]byte("schema"))
+		if len(v) != 4 {
+			return fmt.Errorf("%w: no schema version", errIndexDamaged)
+		}
+		if got := binary.LittleEndian.Uint32(v); got != schemaVersion {
+			return fmt.Errorf("%w: schema %d, this one reads %d", ErrSchema, got, schemaVersion)
+		}
+		for _, name := range [][]byte{blocksBucket, notesBucket, deletedBucket} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: no bucket %s", errIndexDamaged, name)
+			}
+		}
+		return nil
+	})
+	if err != nil || !fresh {
+		return err
+	}
+	return diskError(ix.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{metaBucket, blocksBucket, notesBucket, deletedBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(metaBucket).Put([]byte("schema"), binary.LittleEndian.AppendUint32(nil, schemaVersion))
+	}))
+}
+
+// load copies every entry and touches every page.
+func (ix *index) load() (entries map[erasure.ID][]byte, deleted []erasure.ID, err error) {
+	entries = make(map[erasure.ID][]byte)
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		if err := tx.Bucket(blocksBucket).ForEach(func(k, v []byte) error {
+			if len(k) != len(erasure.ID{}) {
+				return fmt.Errorf("%w: key of %d bytes", errIndexDamaged, len(k))
+			}
+			entries[erasure.ID(k)] = append([]byte(nil), v...)
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := tx.Bucket(notesBucket).ForEach(func(k, v []byte) error { return nil }); err != nil {
+			return err
+		}
+		return tx.Bucket(deletedBucket).ForEach(func(k, _ []byte) error {
+			if len(k) != len(erasure.ID{}) {
+				return fmt.Errorf("%w: key of %d bytes", errIndexDamaged, len(k))
+			}
+			deleted = append(deleted, erasure.ID(k))
+			return nil
+		})
+	})
+	return entries, deleted, err
+}
+
+// length is that of the file, which is no less than what it takes on disk.
+func (ix *index) length() int64 {
+	info, err := ix.file.Stat()
+	if err != nil {
+		return 0 // closed: nothing is written any more
+	}
+	return info.Size()
+}
+
+// put writes a block's entry.
+func (ix *index) put(id erasure.ID, e entry) error {
+	return ix.update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(blocksBucket).Put(id[:], e.encode())
+	})
+}
+
+func (ix *index) update(f func(*bbolt.Tx) error) error { return diskError(ix.db.Update(f)) }
+
+// change applies f to the entry of a block of n pieces. Only the index knows
+// what other transactions did since, so the entry is read within this one.
+func change(tx *bbolt.Tx, id erasure.ID, n int, f func(held erasure.PieceSet, whole *bool)) error {
+	blocks := tx.Bucket(blocksBucket)
+	v := blocks.Get(id[:])
+	if v == nil {
+		return fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
+	held, whole, err := parseEntry(n, v)
+	if err != nil {
+		return err
+	}
+	f(held, &whole)
+	return blocks.Put(id[:], entry{whole: whole, held: held.Bytes()}.encode())
+}
+
+// bury forgets all about a block but that its folder is to be removed.
+func (ix *index) bury(id erasure.ID) error {
+	return ix.update(func(tx *bbolt.Tx) error {
+		if err := tx.Bucket(blocksBucket).Delete(id[:]); err != nil {
+			return err
+		}
+		notes := tx.Bucket(notesBucket)
+		var keys [][]byte // a cursor must not run over keys that go away
+		c := notes.Cursor()
+		for k, _ := c.Seek(id[:]); bytes.HasPrefix(k, id[:]); k, _ = c.Next() {
+			keys = append(keys, bytes.Clone(k))
+		}
+		for _, k := range keys {
+			if err := notes.Delete(k); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(deletedBucket).Put(id[:], nil)
+	})
+}
+
+// rest ends the burial: the folder is gone.
+func (ix *index) rest(id erasure.ID) error {
+	return ix.update(func(tx *bbolt.Tx) error { return tx.Bucket(deletedBucket).Delete(id[:]) })
+}
+
+// entry returns a copy of a block's entry.
+func (ix *index) entry(id erasure.ID) (raw []byte, ok bool, err error) {
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		raw = bytes.Clone(tx.Bucket(blocksBucket).Get(id[:]))
+		return nil
+	})
+	return raw, raw != nil, err
+}

@@ -1,0 +1,188 @@
+package blobstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"granary/erasure"
+)
+
+// load makes a Block of the folder of id and of the index's entry for it, and
+// charges the quota. It repairs what a crash can leave: files that are being
+// replaced, bytes of pieces that are not held. What no crash leaves, it reports:
+// an error when the description is damaged, the logger when pieces are lost.
+func (s *Store) load(ctx context.Context, id erasure.ID, raw []byte, indexed bool) (*Block, error) {
+	dir := s.folder(id)
+	encoded, err := readFile(filepath.Join(dir, infoFile), maxInfoLength)
+	if err != nil {
+		return nil, err
+	}
+	info, err := erasure.ParseInfo(encoded)
+	if err != nil {
+		return nil, err
+	}
+	if got := info.ID(); got != id {
+		return nil, fmt.Errorf("info is that of %s", got)
+	}
+	b := newBlock(s, info)
+	layers, err := os.Stat(filepath.Join(dir, layersFile))
+	if err != nil {
+		return nil, err
+	}
+	if got, want := layers.Size(), layersLength(b.g); got != want {
+		return nil, fmt.Errorf("layers has %d bytes, want %d", got, want)
+	}
+	for _, name := range []string{infoFile, proofFile, layersFile} {
+		if err := os.Remove(filepath.Join(dir, freshPrefix+name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if indexed {
+		b.held, b.whole, err = parseEntry(b.g.Pieces(), raw)
+		if err != nil {
+			s.log.Error("index entry cannot be read: verifying the block's pieces", "block", id, "err", err)
+			indexed = false
+		}
+	}
+	sizes, err := b.fitFiles()
+	if err != nil {
+		return nil, err
+	}
+	if !indexed {
+		if err := b.adopt(ctx, sizes); err != nil {
+			return nil, err
+		}
+	}
+	return b, b.settle(sizes)
+}
+
+// fileSize is what a stored file takes on disk, in bytes.
+type fileSize struct{ content, parity int64 }
+
+// fitFiles gives both files the length they must have. Held pieces that a
+// shorter file lacks are lost: they are no longer held.
+func (b *Block) fitFiles() (fileSize, error) {
+	var sizes fileSize
+	lost := erasure.NewPieceSet(b.g.Pieces())
+	for _, f := range []struct {
+		name  string
+		first int // its first piece
+		size  *int64
+	}{{contentFile, 0, &sizes.content}, {parityFile, b.g.FilePieces(), &sizes.parity}} {
+		path := filepath.Join(b.dir, f.name)
+		info, err := os.Stat(path)
+		var length int64
+		switch {
+		case err == nil && info.Mode().IsRegular():
+			length, *f.size = info.Size(), allocated(info)
+		case errors.Is(err, fs.ErrNotExist):
+			if err := errors.Join(createSparse(path, 0), syncDir(b.dir)); err != nil {
+				return sizes, err
+			}
+		default:
+			return sizes, errors.Join(err, fmt.Errorf("%s is not a file", f.name))
+		}
+		if length == b.g.PaddedLength() {
+			continue
+		}
+		for p := f.first; p < f.first+b.g.FilePieces(); p++ {
+			if end := int64(p-f.first)*b.g.PieceLength() + pieceBytes(b.g, p); end > length && b.held.Has(p) {
+				lost.Add(p)
+			}
+		}
+		b.s.log.Error("stored file has the wrong length", "block", b.id, "file", f.name,
+			"bytes", length, "want", b.g.PaddedLength())
+		if err := os.Truncate(path, b.g.PaddedLength()); err != nil {
+			return sizes, err
+		}
+	}
+	if lost.Count() > 0 {
+		b.s.log.Error("held pieces are lost", "block", b.id, "pieces", lost.Count())
+		return sizes, b.unhold(lost)
+	}
+	return sizes, nil
+}
+
+// adopt finds out which pieces of a block that the index does not know are
+// there, by verifying them, and writes its entry. An Import that was cut short
+// after its last step leaves such a block, and so does a lost index.
+func (b *Block) adopt(ctx context.Context, sizes fileSize) error {
+	for p := range b.g.Pieces() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		size := sizes.content
+		if p >= b.g.FilePieces() {
+			size = sizes.parity
+		}
+		if size == 0 {
+			continue // nothing was ever written there
+		}
+		err := b.verify(p)
+		if bad := new(PieceError); errors.As(err, &bad) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		b.held.Add(p)
+	}
+	// They may still be in the page cache only.
+	for _, name := range []string{contentFile, parityFile} {
+		if err := b.sync(name); err != nil {
+			return err
+		}
+	}
+	b.s.log.Warn("block was not in the index: its pieces were verified", "block", b.id, "pieces", b.held.Count())
+	return b.s.index.put(b.id, entry{held: b.held.Bytes()})
+}
+
+// settle gives the space of pieces that are not held back, and counts what the
+// block takes: no less than what the held pieces were promised.
+func (b *Block) settle(sizes fileSize) error {
+	promised := blockCost(len(b.info.Encode()), b.g)
+	var content, parity int64
+	for p := range b.held.All() {
+		if p < b.g.FilePieces() {
+			content += pieceBytes(b.g, p)
+		} else {
+			parity += pieceBytes(b.g, p)
+		}
+	}
+	b.touched = b.held.Clone()
+	b.charged = promised + content + parity
+	if sizes.content > content || sizes.parity > parity {
+		rest := erasure.AllPieces(b.g.Pieces())
+		for p := range b.held.All() {
+			rest.Remove(p)
+		}
+		if err := b.punch(rest); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		n, err := diskUsage(b.dir)
+		if err != nil {
+			return err
+		}
+		b.charged = max(b.charged, n)
+	}
+	b.s.quota.charge(b.charged)
+	return nil
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", filepath.Base(path), limit)
+	}
+	return data, err
+}

@@ -1,0 +1,247 @@
+package blobstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"go.etcd.io/bbolt"
+
+	"granary/erasure"
+)
+
+// ReadPieceAt reads from a held piece, or from one that was written to and is
+// not committed yet: a torrent engine reads those back to hash them. Other
+// pieces are ErrNotHeld. It reads like io.ReaderAt within the piece.
+func (b *Block) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
+	return b.read(piece, p, off, false)
+}
+
+func (b *Block) read(piece int, p []byte, off int64, heldOnly bool) (int, error) {
+	if err := b.checkPiece(piece); err != nil {
+		return 0, err
+	}
+	rest := pieceBytes(b.g, piece) - off
+	if off < 0 || rest < 0 {
+		return 0, fmt.Errorf("%w: offset %d in piece %d of %s", ErrPiece, off, piece, b.id)
+	}
+	b.gate.RLock()
+	defer b.gate.RUnlock()
+	b.mu.Lock()
+	gone, ok := b.gone, b.held.Has(piece) || !heldOnly && !b.busy && b.touched.Has(piece)
+	b.mu.Unlock()
+	if gone {
+		return 0, b.errGone()
+	}
+	if !ok {
+		return 0, fmt.Errorf("%w: piece %d of %s", ErrNotHeld, piece, b.id)
+	}
+	if int64(len(p)) <= rest {
+		return b.readAt(piece, p, off)
+	}
+	n, err := b.readAt(piece, p[:rest], off)
+	if err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readAt reads within a piece, whatever its state.
+func (b *Block) readAt(piece int, p []byte, off int64) (int, error) {
+	name, start := b.place(piece)
+	f, err := b.s.files.acquire(b.path(name))
+	if err != nil {
+		return 0, err
+	}
+	defer b.s.files.release(f)
+	n, err := f.ReadAt(p, start+off)
+	if n == len(p) {
+		return n, nil
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %s of %s was truncated", ErrDamaged, name, b.id)
+	}
+	return n, err
+}
+
+// WritePieceAt writes into a piece that is not held; it is not durable, and not
+// held, until CommitPiece. The first write reserves the whole piece's space.
+//
+// It returns ErrHeld for a held piece and ErrBusy while the piece is being
+// committed or the block completed, both without writing; a *QuotaError, or
+// ErrDiskFull.
+func (b *Block) WritePieceAt(piece int, p []byte, off int64) (int, error) {
+	if err := b.checkPiece(piece); err != nil {
+		return 0, err
+	}
+	if off < 0 || off+int64(len(p)) > pieceBytes(b.g, piece) {
+		return 0, fmt.Errorf("%w: %d bytes at %d in piece %d of %s", ErrPiece, len(p), off, piece, b.id)
+	}
+	b.gate.RLock()
+	defer b.gate.RUnlock()
+	if err := b.admit(piece); err != nil {
+		return 0, err
+	}
+	n, err := b.writeAt(piece, p, off)
+	if err != nil {
+		return n, fmt.Errorf("write piece %d of %s: %w", piece, b.id, diskError(err))
+	}
+	return n, nil
+}
+
+// admit decides whether a write to piece may go on and reserves its space.
+func (b *Block) admit(piece int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.gone:
+		return b.errGone()
+	case b.held.Has(piece):
+		return fmt.Errorf("%w: piece %d of %s", ErrHeld, piece, b.id)
+	case b.busy, b.sealed[piece] != nil:
+		return fmt.Errorf("%w: piece %d of %s", ErrBusy, piece, b.id)
+	}
+	return b.touch(piece)
+}
+
+// touch reserves the space of pieces that have none yet: all or nothing. The
+// caller holds mu.
+func (b *Block) touch(pieces ...int) error {
+	var need int64
+	for _, p := range pieces {
+		if !b.touched.Has(p) {
+			need += pieceBytes(b.g, p)
+		}
+	}
+	if need == 0 {
+		return nil
+	}
+	if err := b.s.quota.reserve(need); err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		b.touched.Add(p)
+	}
+	b.charged += need
+	return nil
+}
+
+func (b *Block) writeAt(piece int, p []byte, off int64) (int, error) {
+	name, start := b.place(piece)
+	f, err := b.s.files.acquire(b.path(name))
+	if err != nil {
+		return 0, err
+	}
+	defer b.s.files.release(f)
+	if err := b.s.at("write"); err != nil {
+		return 0, err
+	}
+	return f.WriteAt(p, start+off)
+}
+
+// DropPieces stops holding the pieces of drop and gives their space back;
+// pieces that are not held, but were written to, lose what was written. It
+// returns ErrBusy while the block is being completed.
+func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
+	ctx, leave, err := b.s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	end, err := b.exclude(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+
+	b.gate.Lock() // a read that saw the piece held must not see the hole
+	defer b.gate.Unlock()
+	gone := erasure.NewPieceSet(b.g.Pieces())
+	b.mu.Lock()
+	for p := range drop.All() {
+		if b.touched.Has(p) {
+			gone.Add(p)
+		}
+	}
+	b.mu.Unlock()
+	if gone.Count() == 0 {
+		return nil
+	}
+	if err := b.unhold(gone); err != nil {
+		return fmt.Errorf("drop pieces of %s: %w", b.id, err)
+	}
+	if err := b.discard(gone); err != nil {
+		return fmt.Errorf("drop pieces of %s: %w", b.id, err)
+	}
+	return nil
+}
+
+// unhold takes pieces out of the index, then out of what is held.
+func (b *Block) unhold(pieces erasure.PieceSet) error {
+	err := b.s.index.update(func(tx *bbolt.Tx) error {
+		return change(tx, b.id, b.g.Pieces(), func(held erasure.PieceSet, whole *bool) {
+			for p := range pieces.All() {
+				held.Remove(p)
+				*whole = false
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p := range pieces.All() {
+		b.held.Remove(p)
+		b.whole = false
+	}
+	return nil
+}
+
+// discard gives the space of touched pieces that are not held back. Where the
+// system cannot, they stay touched: on disk, and counted.
+func (b *Block) discard(pieces erasure.PieceSet) error {
+	if err := b.punch(pieces); errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var n int64
+	for p := range pieces.All() {
+		if b.touched.Has(p) {
+			b.touched.Remove(p)
+			n += pieceBytes(b.g, p)
+		}
+	}
+	b.charged -= n
+	b.s.quota.release(n)
+	return nil
+}
+
+// punch makes holes of pieces, one call for each run within a file.
+func (b *Block) punch(pieces erasure.PieceSet) error {
+	for p := 0; p < b.g.Pieces(); p++ {
+		if !pieces.Has(p) {
+			continue
+		}
+		name, off := b.place(p)
+		n := pieceBytes(b.g, p)
+		for p+1 < b.g.Pieces() && p+1 != b.g.FilePieces() && pieces.Has(p+1) {
+			p++
+			n += pieceBytes(b.g, p)
+		}
+		f, err := b.s.files.acquire(b.path(name))
+		if err != nil {
+			return err
+		}
+		err = punch(f.File, off, n)
+		b.s.files.release(f)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

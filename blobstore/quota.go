@@ -1,0 +1,82 @@
+package blobstore
+
+import (
+	"sync"
+
+	"granary/erasure"
+)
+
+const (
+	diskUnit = 4096 // what a file system rounds to: ext4 and XFS by default
+
+	// bytesPerExtent bounds what mapping one fragment of a sparse file costs:
+	// 12 bytes on ext4, 16 on XFS. A fragment is at least one row, because
+	// peers write whole rows.
+	bytesPerExtent = 16
+
+	// direntBytes bounds a block's entry in blocks/: 8 + 64 bytes, in
+	// directory nodes that may be less than half full.
+	direntBytes = 256
+
+	// rootBytes is for dir and blocks/ themselves.
+	rootBytes = 2 * diskUnit
+
+	// indexSpare is for the index of a small store; a larger one counts twice
+	// its size, because bbolt doubles the file when it grows.
+	indexSpare = 128 << 10
+)
+
+func roundUp(n int64) int64 { return (n + diskUnit - 1) / diskUnit * diskUnit }
+
+// blockCost is what a block costs on disk before any piece: its folder, the
+// three small files, and the maps of the two sparse ones. The proof counts
+// even while it is unknown, so that learning it can never be refused.
+func blockCost(infoLength int, g erasure.Geometry) int64 {
+	small := roundUp(int64(infoLength)) + roundUp(proofLength(g)) + roundUp(layersLength(g))
+	var maps int64
+	if g.K() > 4 { // up to four fragments fit the inode
+		maps = 2 * (roundUp(int64(g.K())*bytesPerExtent) + diskUnit)
+	}
+	return diskUnit + direntBytes + small + maps
+}
+
+// pieceBytes is the length of a piece in bytes.
+func pieceBytes(g erasure.Geometry, piece int) int64 {
+	_, rows := g.PieceSpan(piece)
+	return int64(rows) * erasure.RowSize
+}
+
+func proofLength(g erasure.Geometry) int64  { return 16 * int64(g.K()) }
+func layersLength(g erasure.Geometry) int64 { return 32 * int64(g.Pieces()) }
+
+// A quota counts bytes that are on disk or promised to a writer.
+type quota struct {
+	limit int64        // 0: none
+	index func() int64 // length of index.db
+
+	mu   sync.Mutex
+	used int64 // guarded by mu
+}
+
+// reserve promises n bytes, or returns a *QuotaError and promises nothing.
+func (q *quota) reserve(n int64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.limit > 0 && n > 0 {
+		if free := q.limit - q.used - rootBytes - max(indexSpare, 2*q.index()); n > free {
+			return &QuotaError{Need: n, Free: free}
+		}
+	}
+	q.used += n
+	return nil
+}
+
+// charge counts n bytes that are on disk already.
+func (q *quota) charge(n int64) {
+	q.mu.Lock()
+	q.used += n
+	q.mu.Unlock()
+}
+
+// release gives n bytes back.
+func (q *quota) release(n int64) { q.charge(-n) }
