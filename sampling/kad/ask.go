@@ -1,0 +1,199 @@
+package kad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"granary/erasure"
+	"granary/sampling"
+)
+
+// askTimeout bounds a request, dialling included, if the context does not.
+const askTimeout = 15 * time.Second
+
+// What a peer can answer.
+var (
+	ErrNotHeld    = errors.New("not held")
+	ErrBusy       = errors.New("busy")                           // ask again later, or another
+	ErrPending    = errors.New("pending")                        // being fetched, will be held
+	ErrOtherChain = errors.New("belongs to another network")     // the peer's chain ID differs
+	ErrProtocol   = errors.New("peer does not keep to protocol") // its answer is malformed or a lie
+)
+
+// Hello is what a peer says of itself, and of one block if asked.
+type Hello struct {
+	Torrent   netip.AddrPort    // the IP address observed here with the BitTorrent port it names; zero if it names none
+	Groups    sampling.GroupSet // recomputed from its ID; 0 if it is no custodian
+	Custodian bool              // it says that it keeps the pieces of its groups
+	Known     bool              // its Bundle of the block can be asked for
+	Held      []byte            // bitfield of the block's pieces, for erasure.ParsePieceSet; empty when it knows none
+}
+
+// Hello asks a peer who it is, and what it holds of a block unless id is zero.
+// It returns ErrOtherChain if the peer belongs to another network, ErrBusy, or
+// ErrProtocol; any other error means that there was no answer.
+func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, error) {
+	request := helloRequest{Chain: h.cfg.Chain}
+	if id != (erasure.ID{}) {
+		request.ID = id[:]
+	}
+	reply, ip, err := ask[helloReply](ctx, h, p, helloProtocol, request, maxHelloReply)
+	if err == nil {
+		err = reply.Status.err()
+	}
+	if err == nil && reply.Chain != h.cfg.Chain {
+		err = ErrOtherChain
+	}
+	if err != nil {
+		return Hello{}, fmt.Errorf("hello to %s: %w", p, err)
+	}
+	hello := Hello{Custodian: reply.Custodian, Known: reply.Known, Held: reply.Held}
+	if reply.Torrent != 0 && ip.IsValid() {
+		hello.Torrent = netip.AddrPortFrom(ip, reply.Torrent)
+	}
+	if reply.Custodian {
+		hello.Groups = h.groupsOf(p)
+	}
+	h.remember(p, hello)
+	return hello, nil
+}
+
+// Bundle asks a peer to describe a block, and checks that the answer, proof
+// included, is that of id. It returns ErrNotHeld, ErrBusy, ErrPending or
+// ErrProtocol; any other error means that there was no answer.
+func (h *Host) Bundle(ctx context.Context, p peer.ID, id erasure.ID) (erasure.Bundle, error) {
+	reply, _, err := ask[bundleReply](ctx, h, p, bundleProtocol, bundleRequest{ID: id}, maxBundleReply)
+	if err == nil {
+		err = reply.Status.err()
+	}
+	var b erasure.Bundle
+	if err == nil {
+		b, err = parseBundle(id, reply)
+	}
+	if err != nil {
+		return erasure.Bundle{}, fmt.Errorf("description of block %s from %s: %w", id.Short(), p, err)
+	}
+	return b, nil
+}
+
+// parseBundle accepts only the complete description of the block id.
+func parseBundle(id erasure.ID, reply bundleReply) (erasure.Bundle, error) {
+	info, err := erasure.ParseInfo(reply.Info)
+	if err != nil {
+		return erasure.Bundle{}, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if info.ID() != id {
+		return erasure.Bundle{}, fmt.Errorf("%w: describes block %s", ErrProtocol, info.ID().Short())
+	}
+	layers, err := erasure.ParseLayers(info, reply.Layers)
+	if err != nil {
+		return erasure.Bundle{}, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	b := erasure.Bundle{Info: info, Proof: reply.Proof, Layers: layers}
+	if len(b.Proof) == 0 {
+		return erasure.Bundle{}, fmt.Errorf("%w: no proof", ErrProtocol)
+	}
+	if err := b.Check(); err != nil {
+		return erasure.Bundle{}, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return b, nil
+}
+
+// Row asks a peer for one row of a block and its Merkle path, which nobody has
+// verified: the caller does, with erasure.Verifier. It returns ErrNotHeld,
+// ErrBusy, ErrPending or ErrProtocol; any other error means that there was no
+// answer.
+func (h *Host) Row(ctx context.Context, p peer.ID, id erasure.ID, row int) ([]byte, []erasure.Root, error) {
+	if row < 0 || row >= 2*erasure.MaxContentRows {
+		return nil, nil, fmt.Errorf("row %d of %s: no block has it", row, id.Short())
+	}
+	reply, _, err := ask[rowReply](ctx, h, p, rowProtocol, rowRequest{ID: id, Row: uint32(row)}, maxRowReply)
+	if err == nil {
+		err = reply.Status.err()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("row %d of %s from %s: %w", row, id.Short(), p, err)
+	}
+	path := make([]erasure.Root, len(reply.Path)/32)
+	for i := range path {
+		path[i] = erasure.Root(reply.Path[32*i:])
+	}
+	return reply.Row, path, nil
+}
+
+func (s status) err() error {
+	switch s {
+	case statusOK:
+		return nil
+	case statusNotHeld:
+		return ErrNotHeld
+	case statusBusy:
+		return ErrBusy
+	case statusPending:
+		return ErrPending
+	case statusOtherChain:
+		return ErrOtherChain
+	}
+	return ErrProtocol
+}
+
+// ask sends one request to a peer on a stream of its own and reads the reply,
+// of at most limit bytes. It also returns the IP address it came from.
+func ask[R message](ctx context.Context, h *Host, p peer.ID, proto protocol.ID, request message, limit int) (R, netip.Addr, error) {
+	var none R
+	if !h.enter() {
+		return none, netip.Addr{}, ErrClosed
+	}
+	defer h.work.Done()
+	ctx, cancel := h.within(ctx)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+
+	s, err := h.routed.NewStream(ctx, p, proto)
+	if err != nil {
+		return none, netip.Addr{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	reply, err := converse[R](s, request, limit)
+	if err != nil {
+		_ = s.Reset()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return none, netip.Addr{}, err
+	}
+	ip := remoteIP(s.Conn())
+	_ = s.Close()
+	return reply, ip, nil
+}
+
+func converse[R message](s network.Stream, request message, limit int) (R, error) {
+	var none R
+	if err := writeFrame(s, encode(request)); err != nil {
+		return none, fmt.Errorf("send request: %w", err)
+	}
+	if err := s.CloseWrite(); err != nil {
+		return none, fmt.Errorf("send request: %w", err)
+	}
+	body, err := readFrame(s, limit)
+	if err != nil {
+		if errors.Is(err, errWire) {
+			err = fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+		return none, err
+	}
+	reply, err := decode[R](body)
+	if err != nil {
+		return none, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return reply, nil
+}

@@ -1,0 +1,225 @@
+package kad
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+const (
+	// MaxAnnouncement bounds one announcement in bytes.
+	MaxAnnouncement = 8 << 10
+
+	// nonceSize is the length of the random bytes before every announcement.
+	// gossipsub drops what it has seen within two minutes, which would swallow
+	// the repetitions of a publisher that nobody heard the first time; with a
+	// fresh nonce each repetition is a new message, and repeatAfter decides.
+	nonceSize = 8
+
+	// maxGossip bounds what gossipsub reads at once: an announcement and its
+	// own control messages.
+	maxGossip = 2 * MaxAnnouncement
+
+	// repeatAfter is how soon an announcement is relayed again.
+	repeatAfter = 30 * time.Second
+
+	// maxRecent bounds the announcements remembered for repeatAfter.
+	maxRecent = 4096
+)
+
+// ErrRefused reports an announcement that its own node's check refuses, or one
+// too long.
+var ErrRefused = errors.New("announcement refused")
+
+// gossip decides which announcements are relayed.
+type gossip struct {
+	self  peer.ID
+	check func(msg []byte) bool
+
+	mu     sync.Mutex // guards recent
+	recent map[[32]byte]time.Time
+}
+
+func topicName(chain string) string { return "/granary/announce/1.0.0/" + chain }
+
+func (h *Host) joinTopic() error {
+	name := topicName(h.cfg.Chain)
+	// A peer that passes on four or five refused announcements is ignored until
+	// its score has recovered, in some ten minutes.
+	score := &pubsub.PeerScoreParams{
+		SkipAtomicValidation: true,
+		Topics: map[string]*pubsub.TopicScoreParams{name: {
+			SkipAtomicValidation:           true,
+			TopicWeight:                    1,
+			InvalidMessageDeliveriesWeight: -1,
+			InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(10 * time.Minute),
+		}},
+		DecayInterval: time.Second,
+		DecayToZero:   0.01,
+		RetainScore:   10 * time.Minute,
+	}
+	thresholds := &pubsub.PeerScoreThresholds{
+		SkipAtomicValidation: true,
+		GossipThreshold:      -4,
+		PublishThreshold:     -9,
+		GraylistThreshold:    -16,
+	}
+	ps, err := pubsub.NewGossipSub(h.ctx, h.host,
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), // announcements carry their publisher's signature
+		pubsub.WithNoAuthor(),
+		pubsub.WithMessageIdFn(messageID),
+		pubsub.WithMaxMessageSize(maxGossip),
+		pubsub.WithFloodPublish(true),
+		pubsub.WithPeerScore(score, thresholds),
+		pubsub.WithLogger(slog.New(slog.DiscardHandler)),
+	)
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	if h.topic, err = ps.Join(name); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	h.gossip = &gossip{self: h.host.ID(), recent: make(map[[32]byte]time.Time)}
+	h.subscribe = func(check func([]byte) bool) (*pubsub.Subscription, error) {
+		h.gossip.check = check
+		if err := ps.RegisterTopicValidator(name, h.gossip.validate); err != nil {
+			return nil, err
+		}
+		return h.topic.Subscribe(pubsub.WithBufferSize(256))
+	}
+	return nil
+}
+
+// messageID makes a message, nonce included, the same message on all its ways.
+func messageID(m *pb.Message) string {
+	sum := sha256.Sum256(m.GetData())
+	return string(sum[:])
+}
+
+// Announce gives a message of 1 to MaxAnnouncement bytes to every connected
+// node of the network that listens, each of which passes it on. It does not
+// wait, and with nobody to hear it nothing happens: repeat it. It returns
+// ErrRefused if the node's own check, set by OnAnnounce, says no.
+func (h *Host) Announce(ctx context.Context, msg []byte) error {
+	if len(msg) == 0 || len(msg) > MaxAnnouncement {
+		return fmt.Errorf("%w: %d bytes", ErrRefused, len(msg))
+	}
+	if !h.enter() {
+		return ErrClosed
+	}
+	defer h.work.Done()
+	ctx, cancel := h.within(ctx)
+	defer cancel()
+	data := make([]byte, nonceSize, nonceSize+len(msg))
+	if _, err := rand.Read(data); err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	err := h.topic.Publish(ctx, append(data, msg...))
+	var refused pubsub.ValidationError
+	if errors.As(err, &refused) {
+		return ErrRefused
+	}
+	if err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	return nil
+}
+
+// OnAnnounce makes the node listen to announcements, and relay them. check
+// decides whether one is valid: it is called concurrently, must not block, and
+// a peer that passes on what it refuses loses standing. handle is then called
+// for each accepted announcement of others, one at a time; it must return soon,
+// since those that arrive meanwhile are queued and in the end dropped. An
+// announcement repeated within 30 s is neither relayed nor handled again.
+//
+// OnAnnounce may be called once. Neither function may keep or change msg.
+func (h *Host) OnAnnounce(check func(msg []byte) bool, handle func(from peer.ID, msg []byte)) error {
+	if !h.enter() {
+		return ErrClosed
+	}
+	defer h.work.Done()
+	sub, err := h.subscribe(check)
+	if err != nil {
+		return fmt.Errorf("listen to announcements: %w", err)
+	}
+	h.start(func() {
+		defer sub.Cancel()
+		for {
+			m, err := sub.Next(h.ctx)
+			if err != nil {
+				return // closing
+			}
+			if m.ReceivedFrom != h.host.ID() {
+				handle(m.ReceivedFrom, m.GetData()[nonceSize:])
+			}
+		}
+	})
+	return nil
+}
+
+// validate is gossipsub's validator: only what it accepts is relayed.
+func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	data := m.GetData()
+	if len(data) <= nonceSize || len(data) > nonceSize+MaxAnnouncement {
+		return pubsub.ValidationReject
+	}
+	msg := data[nonceSize:]
+	sum := sha256.Sum256(msg)
+	if from != g.self && g.isRecent(sum) {
+		return pubsub.ValidationIgnore
+	}
+	if !g.check(msg) {
+		return pubsub.ValidationReject
+	}
+	if !g.accept(sum) && from != g.self {
+		return pubsub.ValidationIgnore // the same from two peers at once
+	}
+	return pubsub.ValidationAccept
+}
+
+func (g *gossip) isRecent(sum [32]byte) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at, ok := g.recent[sum]
+	return ok && time.Since(at) < repeatAfter
+}
+
+// accept remembers a valid announcement; false if it is a recent one.
+func (g *gossip) accept(sum [32]byte) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if at, ok := g.recent[sum]; ok && now.Sub(at) < repeatAfter {
+		return false
+	}
+	if len(g.recent) >= maxRecent {
+		g.drop(now)
+	}
+	g.recent[sum] = now
+	return true
+}
+
+// drop makes room: it forgets what is no longer recent, else the oldest.
+func (g *gossip) drop(now time.Time) {
+	var oldest [32]byte
+	first := now
+	for sum, at := range g.recent {
+		if now.Sub(at) >= repeatAfter {
+			delete(g.recent, sum)
+		} else if at.Before(first) {
+			oldest, first = sum, at
+		}
+	}
+	if len(g.recent) >= maxRecent {
+		delete(g.recent, oldest)
+	}
+}

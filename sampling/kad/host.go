@@ -1,0 +1,292 @@
+package kad
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	routed "github.com/libp2p/go-libp2p/p2p/host/routed"
+
+	"granary/erasure"
+	"granary/sampling"
+)
+
+// ErrClosed reports a call on a closed Host.
+var ErrClosed = errors.New("host is closed")
+
+// Config says who a node is and which network it joins. Chain and Key are
+// required; the zero value of everything else works.
+type Config struct {
+	Chain        string             // chain ID, 1 to 64 bytes: separates networks that share peers
+	Key          ed25519.PrivateKey // the node's identity
+	IP           netip.Addr         // listens on and dials from it; zero: all addresses
+	Port         int                // the same on TCP and QUIC; 0: any free one
+	Bootstrap    []string           // multiaddrs that end in /p2p/ID; the node's own is skipped
+	Devnet       bool               // loopback and private addresses count, and always a DHT server
+	Client       bool               // DHT client: asks and provides, stores nothing for others
+	CustodyCount int                // groups per custodian in this network
+	Custodian    bool               // this node keeps the pieces of its groups and says so
+	TorrentPort  int                // BitTorrent port told to peers; 0: none
+	Logger       *slog.Logger       // nil: discard
+}
+
+func (c Config) check() error {
+	if len(c.Chain) == 0 || len(c.Chain) > maxChain {
+		return fmt.Errorf("chain ID has %d bytes, want 1 to %d", len(c.Chain), maxChain)
+	}
+	if len(c.Key) != ed25519.PrivateKeySize {
+		return fmt.Errorf("node key has %d bytes, want %d", len(c.Key), ed25519.PrivateKeySize)
+	}
+	for _, port := range []int{c.Port, c.TorrentPort} {
+		if port < 0 || port > 65535 {
+			return fmt.Errorf("port %d outside 0 to 65535", port)
+		}
+	}
+	return nil
+}
+
+// Source is what a Host serves. Its methods are called concurrently, on behalf
+// of peers, and never after Host.Close has returned. What they return is only
+// read.
+type Source interface {
+	// Bundle describes a block: ErrNotHeld if it is unknown. A bundle without
+	// proof is answered as pending.
+	Bundle(id erasure.ID) (erasure.Bundle, error)
+	// Row returns a verified row and its Merkle path, or ErrNotHeld, or
+	// ErrPending if it is owed and on its way.
+	Row(id erasure.ID, row int) ([]byte, []erasure.Root, error)
+	// Held returns the pieces held, the zero set for an unknown block.
+	Held(id erasure.ID) erasure.PieceSet
+}
+
+// Host is a node's presence in the network. All methods are safe for
+// concurrent use.
+type Host struct {
+	cfg       Config
+	log       *slog.Logger
+	src       Source
+	host      host.Host // plain
+	routed    host.Host // the same, looking up in the DHT the peers it has no address of
+	dht       *dht.IpfsDHT
+	topic     *pubsub.Topic
+	gossip    *gossip
+	subscribe func(check func([]byte) bool) (*pubsub.Subscription, error)
+	admit     *admission
+	keys      *standing
+
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	work   sync.WaitGroup // goroutines of ours and requests being served; Add only while not closed
+	hellos map[peer.ID]Hello
+}
+
+// Open starts a node of the network and returns once it listens. Joining goes
+// on in the background until Close. It returns ErrPortInUse if cfg.Port is
+// taken. ctx bounds only the opening.
+func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	cfg.IP = cfg.IP.Unmap()
+	bootstrap, err := parseBootstrap(cfg.Bootstrap)
+	if err != nil {
+		return nil, err
+	}
+	quiet()
+
+	h := &Host{
+		cfg:    cfg,
+		log:    cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		src:    src,
+		admit:  newAdmission(),
+		hellos: make(map[peer.ID]Hello),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if h.host, err = listen(cfg); err != nil {
+		return nil, err
+	}
+	if h.dht, err = newDHT(h.host, cfg); err != nil {
+		return nil, err
+	}
+	h.routed = routed.Wrap(h.host, h.dht)
+	h.keys = newStanding(h.host, h.dht, cfg)
+	if err := h.joinTopic(); err != nil {
+		return nil, err
+	}
+	h.host.Network().Notify(&network.NotifyBundle{DisconnectedF: h.forget})
+	h.serveProtocols()
+
+	if err := h.keys.provideGroups(h.Groups()); err != nil {
+		return nil, err
+	}
+	h.start(func() { h.keys.settle(h.ctx) })
+	h.start(func() { h.bootstrap(h.ctx, bootstrap) })
+	return h, nil
+}
+
+// Close leaves the network and waits for everything the Host started. It may
+// be called more than once.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+
+	h.cancel() // gossip ends with it
+	var errs []error
+	if h.keys != nil {
+		errs = append(errs, h.keys.close())
+	}
+	if h.dht != nil {
+		errs = append(errs, h.dht.Close())
+	}
+	if h.host != nil {
+		errs = append(errs, h.host.Close())
+	}
+	h.work.Wait()
+	return errors.Join(errs...)
+}
+
+// start runs f in a goroutine that Close waits for; it reports whether it did,
+// which it does not once the Host is closed.
+func (h *Host) start(f func()) bool {
+	if !h.enter() {
+		return false
+	}
+	go func() {
+		defer h.work.Done()
+		f()
+	}()
+	return true
+}
+
+// enter makes Close wait for a matching h.work.Done, unless it returns false.
+func (h *Host) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.work.Add(1)
+	return true
+}
+
+// within returns a context that ends with ctx or when the Host closes.
+func (h *Host) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// ID is the node's peer ID, which follows from its key.
+func (h *Host) ID() peer.ID { return h.host.ID() }
+
+// Addrs returns the multiaddrs at which the node can be reached, as far as it
+// knows, each ending in /p2p/ and its ID.
+func (h *Host) Addrs() []string {
+	var addrs []string
+	for _, a := range h.host.Addrs() {
+		addrs = append(addrs, fmt.Sprintf("%s/p2p/%s", a, h.host.ID()))
+	}
+	return addrs
+}
+
+// Groups returns the custody groups of this node, none if it is no custodian.
+func (h *Host) Groups() sampling.GroupSet {
+	if !h.cfg.Custodian {
+		return 0
+	}
+	return h.groupsOf(h.host.ID())
+}
+
+func (h *Host) groupsOf(p peer.ID) sampling.GroupSet {
+	return sampling.Custody(h.cfg.Chain, []byte(p), h.cfg.CustodyCount)
+}
+
+// PeerInfo describes a connected peer.
+type PeerInfo struct {
+	Peer    peer.ID
+	Addr    string    // multiaddr of its oldest connection
+	Inbound bool      // the peer dialled
+	Since   time.Time // start of that connection
+	Agent   string    // what the peer calls its software
+	Hello   *Hello    // its last hello on this connection, nil for none; Known and Held are unset
+}
+
+// Peers returns the connected peers, of whatever network, sorted by ID.
+func (h *Host) Peers() []PeerInfo {
+	var peers []PeerInfo
+	for _, p := range h.host.Network().Peers() {
+		conns := h.host.Network().ConnsToPeer(p)
+		if len(conns) == 0 {
+			continue
+		}
+		oldest := slices.MinFunc(conns, func(a, b network.Conn) int {
+			return a.Stat().Opened.Compare(b.Stat().Opened)
+		})
+		info := PeerInfo{
+			Peer:    p,
+			Addr:    oldest.RemoteMultiaddr().String(),
+			Inbound: oldest.Stat().Direction == network.DirInbound,
+			Since:   oldest.Stat().Opened,
+		}
+		if agent, err := h.host.Peerstore().Get(p, "AgentVersion"); err == nil {
+			info.Agent, _ = agent.(string)
+		}
+		h.mu.Lock()
+		if hello, ok := h.hellos[p]; ok {
+			info.Hello = &hello
+		}
+		h.mu.Unlock()
+		peers = append(peers, info)
+	}
+	slices.SortFunc(peers, func(a, b PeerInfo) int { return cmp.Compare(a.Peer, b.Peer) })
+	return peers
+}
+
+// remember keeps the hello of a connected peer, and so no more of them than
+// there are connections.
+func (h *Host) remember(p peer.ID, hello Hello) {
+	hello.Known, hello.Held = false, nil
+	h.mu.Lock()
+	h.hellos[p] = hello
+	h.mu.Unlock()
+	h.forget(h.host.Network(), nil) // it may be gone already
+}
+
+// forget drops the hellos of peers that are no longer connected.
+func (h *Host) forget(n network.Network, _ network.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p := range h.hellos {
+		if n.Connectedness(p) != network.Connected {
+			delete(h.hellos, p)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package kad
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p-kad-dht/provider"
+	"github.com/libp2p/go-libp2p-kad-dht/records"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	mh "github.com/multiformats/go-multihash"
+
+	"granary/erasure"
+	"granary/sampling"
+)
+
+const (
+	// A provider record is forgotten after recordValidity, so it is renewed
+	// twice within it, with room for one renewal to fail.
+	recordValidity  = 24 * time.Hour
+	renewInterval   = 11 * time.Hour
+	recordAddrValid = 12 * time.Hour
+
+	// firstSettle is how soon group keys are provided for a second time: see
+	// standing.settle.
+	firstSettle = 5 * time.Second
+)
+
+func newDHT(h host.Host, cfg Config) (*dht.IpfsDHT, error) {
+	opts := []dht.Option{
+		dht.ProtocolPrefix("/granary"),
+		dht.DisableValues(),
+		dht.ProviderManagerOpts(records.ProvideValidity(recordValidity), records.ProviderAddrTTL(recordAddrValid)),
+	}
+	switch {
+	case cfg.Client:
+		opts = append(opts, dht.Mode(dht.ModeClient))
+	case cfg.Devnet:
+		opts = append(opts, dht.Mode(dht.ModeServer))
+	default:
+		// Whether we can be dialled is known once others have tried. ModeAuto
+		// would wait for that, and a young network has nobody to try.
+		opts = append(opts, dht.Mode(dht.ModeAutoServer))
+	}
+	if !cfg.Devnet {
+		opts = append(opts,
+			dht.QueryFilter(dht.PublicQueryFilter),
+			dht.RoutingTableFilter(dht.PublicRoutingTableFilter),
+			dht.AddressFilter(func(addrs []ma.Multiaddr) []ma.Multiaddr {
+				return ma.FilterAddrs(addrs, manet.IsPublicAddr)
+			}),
+			// At most 3 peers of one IP group in the table, 2 in one bucket:
+			// without this one rented machine can fill it.
+			dht.RoutingTablePeerDiversityFilter(dht.NewRTPeerDiversityFilter(h, 2, 3)))
+	}
+	d, err := dht.New(h, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("DHT: %w", err)
+	}
+	return d, nil
+}
+
+// groupKey is the DHT key under which custodians of group g stand.
+func groupKey(chain string, g int) mh.Multihash {
+	return dhtKey("granary/dht/group/v1", chain, []byte{byte(g)})
+}
+
+// blockKey is the DHT key under which those stand who hold pieces of a block
+// off the rule.
+func blockKey(chain string, id erasure.ID) mh.Multihash {
+	return dhtKey("granary/dht/block/v1", chain, id[:])
+}
+
+func dhtKey(domain, chain string, rest []byte) mh.Multihash {
+	msg := append([]byte(domain), byte(len(chain)))
+	msg = append(msg, chain...)
+	sum := sha256.Sum256(append(msg, rest...))
+	key, err := mh.Encode(sum[:], mh.SHA2_256)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: multihash of %d bytes: %v", len(sum), err))
+	}
+	return key
+}
+
+func keyCID(key mh.Multihash) cid.Cid { return cid.NewCidV1(cid.Raw, key) }
+
+// standing keeps the node's provider records in the DHT: group keys and block
+// keys, provided as soon as the node is online and renewed by sweeping through
+// the key space, so that thousands of keys cost little more than a few.
+//
+// A record is also kept by the node itself, from the first moment. In a network
+// of up to 20 nodes every lookup asks every node, so there a key is found as
+// soon as two nodes know each other, and no record is lost to a node that
+// stood alone when it provided.
+type standing struct {
+	host host.Host
+	dht  *dht.IpfsDHT
+	ctx  context.Context
+	stop context.CancelFunc
+
+	mu     sync.Mutex // guards what follows
+	sweep  *provider.SweepingProvider
+	groups []mh.Multihash
+	chain  string
+	closed bool
+}
+
+func newStanding(h host.Host, d *dht.IpfsDHT, cfg Config) *standing {
+	s := &standing{host: h, dht: d, chain: cfg.Chain}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// provideGroups provides the keys of the groups from now on.
+func (s *standing) provideGroups(groups sampling.GroupSet) error {
+	var keys []mh.Multihash
+	for g := range groups.All() {
+		keys = append(keys, groupKey(s.chain, g))
+	}
+	s.mu.Lock()
+	s.groups = keys
+	s.mu.Unlock()
+	return s.provide(keys)
+}
+
+// provide keeps keys provided until withdrawn.
+func (s *standing) provide(keys []mh.Multihash) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	sweep, err := s.sweeper()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := s.provideLocally(s.ctx, key); err != nil {
+			return fmt.Errorf("provide: %w", err)
+		}
+	}
+	// Offline, the sweeper still stores the keys and provides them when it
+	// comes online; its ProvideOnce would drop them.
+	return sweep.StartProviding(false, keys...)
+}
+
+// withdraw ends the renewal of a key; the records out there fade.
+func (s *standing) withdraw(key mh.Multihash) error {
+	s.mu.Lock()
+	sweep := s.sweep
+	s.mu.Unlock()
+	if sweep == nil {
+		return nil
+	}
+	return sweep.StopProviding(key)
+}
+
+func (s *standing) provideLocally(ctx context.Context, key mh.Multihash) error {
+	return s.dht.ProviderStore().AddProvider(ctx, key, peer.AddrInfo{ID: s.host.ID()})
+}
+
+// sweeper returns the sweeping provider. It begins to probe the network when it
+// is made, so nodes that provide nothing have none.
+func (s *standing) sweeper() (*provider.SweepingProvider, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if s.sweep != nil {
+		return s.sweep, nil
+	}
+	sweep, err := provider.New(
+		provider.WithHost(s.host),
+		provider.WithRouter(s.dht),
+		provider.WithMessageSender(s.dht.MessageSender()),
+		// Unfiltered: with no address the sweeper would silently skip a round.
+		provider.WithSelfAddrs(s.host.Addrs),
+		provider.WithAddLocalRecord(s.provideLocally),
+		provider.WithReprovideInterval(renewInterval),
+		provider.WithSendProviderRecordTimeout(lookupTimeout),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("DHT provider: %w", err)
+	}
+	s.sweep = sweep
+	return sweep, nil
+}
+
+// settle provides the group keys again and again, at intervals that double up
+// to renewInterval, until ctx ends. A node that joins a growing network gives
+// its records to the closest of the few peers it can see then; without this,
+// lookups in the larger network would miss it for hours.
+func (s *standing) settle(ctx context.Context) {
+	for wait := firstSettle; wait < renewInterval; wait *= 2 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		s.mu.Lock()
+		sweep, groups := s.sweep, s.groups
+		s.mu.Unlock()
+		if sweep == nil || len(groups) == 0 {
+			return
+		}
+		if err := sweep.ProvideOnce(groups...); err != nil {
+			return // closed
+		}
+	}
+}
+
+func (s *standing) close() error {
+	s.mu.Lock()
+	s.closed = true
+	sweep := s.sweep
+	s.mu.Unlock()
+	s.stop()
+	if sweep == nil {
+		return nil
+	}
+	if err := sweep.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("close DHT provider: %w", err)
+	}
+	return nil
+}
+
+// ProvideBlock makes the node findable under the block's own key until
+// StopProvidingBlock. It is for blocks held off the custody rule, whole ones
+// above all; the record spreads in the background. Repeating it costs nothing.
+func (h *Host) ProvideBlock(id erasure.ID) {
+	if err := h.keys.provide([]mh.Multihash{blockKey(h.cfg.Chain, id)}); err != nil {
+		h.log.Warn("block not provided", "block", id.Short(), "err", err)
+	}
+}
+
+// StopProvidingBlock undoes ProvideBlock. Records that others keep fade within
+// a day; a peer that follows one until then is told that nothing is held.
+func (h *Host) StopProvidingBlock(id erasure.ID) {
+	if err := h.keys.withdraw(blockKey(h.cfg.Chain, id)); err != nil {
+		h.log.Warn("block not withdrawn", "block", id.Short(), "err", err)
+	}
+}

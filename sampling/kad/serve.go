@@ -1,0 +1,224 @@
+package kad
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"golang.org/x/time/rate"
+
+	"granary/erasure"
+)
+
+const (
+	helloProtocol  protocol.ID = "/granary/hello/1.0.0"
+	bundleProtocol protocol.ID = "/granary/block/1.0.0"
+	rowProtocol    protocol.ID = "/granary/row/1.0.0"
+)
+
+// serviceOf names the resource manager's scope for a protocol.
+func serviceOf(p protocol.ID) string { return "granary" + string(p) }
+
+const (
+	// A request is one small packet, and a reply fits the windows of a healthy
+	// connection: whoever needs longer is given up.
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+
+	// Requests are paid for in tokens, about one per 16 KiB sent, from a bucket
+	// per IP address: 512 at once (8 MiB), then 64 a second (1 MiB/s), which a
+	// home uplink stands and no honest sampler needs.
+	tokensBurst     = 512
+	tokensPerSecond = 64
+	helloTokens     = 1
+	rowTokens       = 1
+	bundleTokens    = 8 // 300 KiB at most, 20 KiB for most blocks
+
+	maxServing = 32   // requests answered at once
+	maxBuckets = 4096 // IP addresses remembered
+)
+
+// serveProtocols answers requests from now on.
+func (h *Host) serveProtocols() {
+	handle(h, helloProtocol, helloTokens, h.answerHello, helloReply{Status: statusBusy, Chain: h.cfg.Chain})
+	handle(h, bundleProtocol, bundleTokens, h.answerBundle, bundleReply{Status: statusBusy})
+	handle(h, rowProtocol, rowTokens, h.answerRow, rowReply{Status: statusBusy})
+}
+
+// handle serves one protocol: it reads a request, answers it or says busy, and
+// hangs up. What is no request is answered by a reset.
+func handle[Q, R message](h *Host, p protocol.ID, tokens int, answer func(Q) R, busy R) {
+	h.host.SetStreamHandler(p, func(s network.Stream) {
+		if !h.enter() {
+			_ = s.Reset()
+			return
+		}
+		defer h.work.Done()
+		if err := exchange(h, s, serviceOf(p), tokens, answer, busy); err != nil {
+			_ = s.Reset()
+			h.log.Debug("request dropped", "peer", s.Conn().RemotePeer(), "err", err)
+			return
+		}
+		_ = s.Close()
+	})
+}
+
+func exchange[Q, R message](h *Host, s network.Stream, service string, tokens int, answer func(Q) R, busy R) error {
+	if err := s.Scope().SetService(service); err != nil {
+		return err
+	}
+	if err := s.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
+		return err
+	}
+	body, err := readFrame(s, maxRequest)
+	if err != nil {
+		return err
+	}
+	request, err := decode[Q](body)
+	if err != nil {
+		return err
+	}
+	reply := busy
+	if done, ok := h.admit.enter(remoteIP(s.Conn()), tokens); ok {
+		defer done()
+		reply = answer(request)
+	}
+	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	return writeFrame(s, encode(reply))
+}
+
+func (h *Host) answerHello(q helloRequest) helloReply {
+	reply := helloReply{Chain: h.cfg.Chain}
+	if q.Chain != h.cfg.Chain {
+		reply.Status = statusOtherChain
+		return reply
+	}
+	reply.Torrent = uint16(h.cfg.TorrentPort)
+	reply.Custodian = h.cfg.Custodian
+	if len(q.ID) == 0 {
+		return reply
+	}
+	id := erasure.ID(q.ID)
+	b, err := h.src.Bundle(id)
+	reply.Known = err == nil && b.Proof != nil
+	reply.Held = h.src.Held(id).Bytes()
+	return reply
+}
+
+func (h *Host) answerBundle(q bundleRequest) bundleReply {
+	b, err := h.src.Bundle(q.ID)
+	if err != nil {
+		return bundleReply{Status: h.failed(err)}
+	}
+	if b.Proof == nil {
+		return bundleReply{Status: statusPending}
+	}
+	return bundleReply{Info: b.Info.Encode(), Proof: b.Proof, Layers: b.Layers.Encode()}
+}
+
+func (h *Host) answerRow(q rowRequest) rowReply {
+	row, path, err := h.src.Row(q.ID, int(q.Row))
+	if err != nil {
+		return rowReply{Status: h.failed(err)}
+	}
+	reply := rowReply{Row: row}
+	for _, root := range path {
+		reply.Path = append(reply.Path, root[:]...)
+	}
+	return reply
+}
+
+// failed says an error of the Source to a peer. Any but the expected ones is
+// our trouble: the peer should ask another, or later.
+func (h *Host) failed(err error) status {
+	switch {
+	case errors.Is(err, ErrNotHeld):
+		return statusNotHeld
+	case errors.Is(err, ErrPending):
+		return statusPending
+	}
+	h.log.Warn("request not served", "err", err)
+	return statusBusy
+}
+
+// remoteIP is the IP address of the other end, the zero Addr if it has none.
+func remoteIP(c network.Conn) netip.Addr { return ipOf(c.RemoteMultiaddr()) }
+
+func ipOf(a ma.Multiaddr) netip.Addr {
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	return addr.Unmap()
+}
+
+// admission decides which requests are served: so many at once, and each IP
+// address within its bucket. IPv6 addresses count by /56, which is what one
+// customer is given.
+type admission struct {
+	slots chan struct{}
+
+	mu      sync.Mutex // guards buckets
+	buckets map[netip.Prefix]*rate.Limiter
+}
+
+func newAdmission() *admission {
+	return &admission{
+		slots:   make(chan struct{}, maxServing),
+		buckets: make(map[netip.Prefix]*rate.Limiter),
+	}
+}
+
+// enter admits one request, to be ended by calling done, or refuses it.
+func (a *admission) enter(ip netip.Addr, tokens int) (done func(), ok bool) {
+	if !a.bucket(ip).AllowN(time.Now(), tokens) {
+		return nil, false
+	}
+	select {
+	case a.slots <- struct{}{}:
+		return func() { <-a.slots }, true
+	default:
+		return nil, false
+	}
+}
+
+func (a *admission) bucket(ip netip.Addr) *rate.Limiter {
+	bits := 32
+	if ip.Is6() {
+		bits = 56
+	}
+	prefix, _ := ip.Prefix(bits) // without an address, all share the zero prefix
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if b := a.buckets[prefix]; b != nil {
+		return b
+	}
+	if len(a.buckets) >= maxBuckets {
+		a.drop()
+	}
+	b := rate.NewLimiter(tokensPerSecond, tokensBurst)
+	a.buckets[prefix] = b
+	return b
+}
+
+// drop forgets the buckets that are full again, which are as good as new, and
+// all of them if that does not help: then so many addresses ask at once that
+// only the slots protect us.
+func (a *admission) drop() {
+	for prefix, b := range a.buckets {
+		if b.Tokens() >= tokensBurst {
+			delete(a.buckets, prefix)
+		}
+	}
+	if len(a.buckets) >= maxBuckets {
+		clear(a.buckets)
+	}
+}
