@@ -1,6 +1,7 @@
 package kad
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
 )
 
 // dialTimeout bounds one dial. Dead peers in routing tables are what makes
@@ -91,7 +94,7 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 			tcp.WithDialerForAddr(from.tcpDialer),
 		),
 		libp2p.Transport(libp2pquic.NewTransport),
-		libp2p.QUICReuse(quicreuse.NewConnManager, from.quicOptions()...),
+		libp2p.QUICReuse(from.quic),
 		libp2p.WithDialTimeout(dialTimeout),
 		libp2p.ResourceManager(limits),
 		libp2p.DisableRelay(),
@@ -176,14 +179,38 @@ func (s sourceIP) tcpDialer(ma.Multiaddr) (tcp.ContextDialer, error) {
 	return &d, nil
 }
 
-func (s sourceIP) quicOptions() []quicreuse.Option {
-	if !s.bound() {
-		return nil
+// quic makes the sockets of the QUIC transport. Unlike libp2p's own maker it can
+// bind them for dialling; like it, it puts every inbound connection under the
+// resource manager from the first packet on, and closes with the host.
+func (s sourceIP) quic(
+	reset quic.StatelessResetKey, tokens quic.TokenGeneratorKey, limits network.ResourceManager, life fx.Lifecycle,
+) (*quicreuse.ConnManager, error) {
+	opts := []quicreuse.Option{
+		quicreuse.VerifySourceAddress(limits.VerifySourceAddress),
+		quicreuse.ConnContext(func(ctx context.Context, from *quic.ClientInfo) (context.Context, error) {
+			addr, err := quicreuse.ToQuicMultiaddr(from.RemoteAddr, quic.Version1)
+			if err != nil {
+				return ctx, err
+			}
+			scope, err := limits.OpenConnection(network.DirInbound, false, addr)
+			if err != nil {
+				return ctx, err
+			}
+			context.AfterFunc(ctx, scope.Done)
+			return network.WithConnManagementScope(ctx, scope), nil
+		}),
 	}
-	return []quicreuse.Option{
-		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return s, nil }),
-		quicreuse.OverrideListenUDP(s.listenUDP),
+	if s.bound() {
+		opts = append(opts,
+			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return s, nil }),
+			quicreuse.OverrideListenUDP(s.listenUDP))
 	}
+	m, err := quicreuse.NewConnManager(reset, tokens, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("QUIC sockets: %w", err)
+	}
+	life.Append(fx.StopHook(m.Close))
+	return m, nil
 }
 
 // PreferredSourceIPForDestination implements quicreuse.SourceIPSelector: it
