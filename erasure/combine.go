@@ -17,6 +17,7 @@ const (
 	chunkCount  = 256           // RowSize / chunkSize
 	symbolCount = 256           // lanes · 32: the symbols of level one's result
 	half        = chunkSize / 2 // symbols in a chunk, and the distance of a symbol's two bytes
+	batchRows   = 16            // rows that combineBulk takes at a time
 )
 
 // coefficients define the combination of a row, the linear map from 8,192
@@ -85,25 +86,44 @@ func (c *coefficients) combine(row []byte) (y element) {
 	return y
 }
 
-// combineBulk is combine with level one in the assembly of the code's library.
-func (c *coefficients) combineBulk(row []byte) (y element) {
+// combineBulk sets y[i] to the combination of row i of the consecutive rows
+// given. Level one runs in the assembly of the code's library, which takes
+// eight factors at a time, on one chunk of batchRows rows together: preparing
+// the factors costs more than using them on 64 bytes.
+func (c *coefficients) combineBulk(y []element, rows []byte) {
+	for len(y) > batchRows {
+		c.combineBatch(y[:batchRows], rows[:batchRows*RowSize])
+		y, rows = y[batchRows:], rows[batchRows*RowSize:]
+	}
+	c.combineBatch(y, rows)
+}
+
+func (c *coefficients) combineBatch(y []element, rows []byte) {
 	var (
-		lib  reedsolomon.LowLevel
-		w    [lanes * chunkSize]byte
-		outs [lanes][]byte
+		lib    reedsolomon.LowLevel
+		gather [batchRows * chunkSize]byte
+		sums   [lanes][batchRows * chunkSize]byte
+		outs   [lanes][]byte
 	)
+	size := len(y) * chunkSize
 	for l := range outs {
-		outs[l] = w[l*chunkSize:][:chunkSize:chunkSize]
+		outs[l] = sums[l][:size:size]
 	}
 	for i := range c.u {
-		lib.GF16MulSliceXor8(&c.u[i], row[i*chunkSize:][:chunkSize], &outs)
+		for r := range y {
+			copy(gather[r*chunkSize:][:chunkSize], rows[r*RowSize+i*chunkSize:])
+		}
+		lib.GF16MulSliceXor8(&c.u[i], gather[:size], &outs)
 	}
-	for l := range outs {
-		for t := range half {
-			c.vMul[l*half+t].addTo(&y, uint16(outs[l][t])|uint16(outs[l][half+t])<<8)
+	for r := range y {
+		y[r] = element{}
+		for l := range outs {
+			w := outs[l][r*chunkSize:][:chunkSize]
+			for t := range half {
+				c.vMul[l*half+t].addTo(&y[r], uint16(w[t])|uint16(w[half+t])<<8)
+			}
 		}
 	}
-	return y
 }
 
 func parseElement(b []byte) element {

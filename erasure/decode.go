@@ -50,17 +50,12 @@ func Recover(ctx context.Context, g Geometry, src Source, out io.WriterAt, progr
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	lost := make(map[int]int, len(missing)) // content row → its place in the band's second half
-	for n, row := range missing {
-		lost[row] = n
-	}
-	rows := make([]int, k) // slot i of the band's first half holds rows[i]
-	for i, n := 0, 0; i < k; i++ {
+	rows := make([]int, k) // what is read: row i, or a parity row in place of a missing one
+	for i := range rows {
 		rows[i] = i
-		if _, ok := lost[i]; ok {
-			rows[i] = parity[n]
-			n++
-		}
+	}
+	for i, row := range missing {
+		rows[row] = parity[i]
 	}
 	m := &meter{report: progress, total: g.PaddedLength()}
 	for column := 0; column < RowSize; column += b.width {

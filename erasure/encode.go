@@ -154,17 +154,22 @@ func sums(hashes []hash.Hash) []Root {
 // proof is the second pass: it returns the proof vector under the two roots.
 func (e encoder) proof(ctx context.Context, content, parity Root) ([]byte, error) {
 	coeff := deriveCoefficients(e.g, content, parity)
-	k := e.g.K()
-	proof := make([]byte, k*elementSize)
-	rows := make([][RowSize]byte, cores())
-	err := each(ctx, cores(), k, func(worker, i int) error {
-		row := rows[worker][:]
-		if err := e.content.fill(row, int64(i)*RowSize); err != nil {
+	y := make([]element, e.g.K())
+	buffers := make([][batchRows * RowSize]byte, cores())
+	batches := (len(y) + batchRows - 1) / batchRows
+	err := each(ctx, cores(), batches, func(worker, i int) error {
+		part := y[i*batchRows : min((i+1)*batchRows, len(y))]
+		rows := buffers[worker][:len(part)*RowSize]
+		if err := e.content.fill(rows, int64(i)*batchRows*RowSize); err != nil {
 			return fmt.Errorf("content: %w", err)
 		}
-		appendElement(proof[:i*elementSize], coeff.combineBulk(row))
-		e.meter.add(len(row))
+		coeff.combineBulk(part, rows)
+		e.meter.add(len(rows))
 		return nil
 	})
+	proof := make([]byte, 0, len(y)*elementSize)
+	for _, e := range y {
+		proof = appendElement(proof, e)
+	}
 	return proof, err
 }

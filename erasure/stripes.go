@@ -8,9 +8,10 @@ import (
 
 const (
 	// bandBudget bounds the bytes in memory while a block is coded: half of it
-	// holds a band of all rows, half the library's work space. With the
-	// library's 74 MiB of tables a block of any size stays within 256 MiB.
-	bandBudget = 128 << 20
+	// holds a band of all rows, half the library's work space. With 74 MiB of
+	// the library's tables, and as much again in garbage of an earlier call, a
+	// block of any size stays within 256 MiB.
+	bandBudget = 64 << 20
 
 	// minStripe is the narrowest stripe in bytes: below it the library spends
 	// its time on calls instead of bytes.

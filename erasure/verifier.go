@@ -94,8 +94,10 @@ func (v *Verifier) Piece(l Layers, piece int, data []byte) error {
 	if hash != l.Piece(piece) {
 		return &PieceError{Piece: piece, Reason: "hash"}
 	}
-	for i := range count {
-		if v.coeff.combineBulk(data[i*RowSize:][:RowSize]) != v.y[first+i] {
+	y := make([]element, count)
+	v.coeff.combineBulk(y, data)
+	for i := range y {
+		if y[i] != v.y[first+i] {
 			return &RowError{Row: first + i, Reason: "combination"}
 		}
 	}
