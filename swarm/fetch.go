@@ -1,0 +1,305 @@
+package swarm
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"granary/erasure"
+	"granary/swarm/internal/plan"
+)
+
+const (
+	// How often a fetch looks at its peers again. A look at 50 peers takes
+	// about 0.1 ms.
+	lookEvery = 100 * time.Millisecond
+
+	// A wanted piece of which nothing arrives for this long is given to an idle
+	// peer, or another piece is fetched in its place.
+	patience = 2 * time.Second
+)
+
+// job is one Fetch or FetchAny under way. Its fields are guarded by the
+// Torrent's mu.
+type job struct {
+	want   erasure.PieceSet
+	err    error
+	failed chan struct{} // closed when err is set
+}
+
+func (t *Torrent) startJob() (*job, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return nil, ErrClosed
+	}
+	j := &job{want: erasure.NewPieceSet(t.geo.Pieces()), failed: make(chan struct{})}
+	t.jobs[j] = struct{}{}
+	return j, nil
+}
+
+func (t *Torrent) endJob(j *job) {
+	t.mu.Lock()
+	delete(t.jobs, j)
+	t.mu.Unlock()
+	t.apply()
+}
+
+// fail ends every fetch under way with err.
+func (t *Torrent) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failLocked(err)
+}
+
+func (t *Torrent) failLocked(err error) {
+	for j := range t.jobs {
+		if j.err == nil {
+			j.err = err
+			close(j.failed)
+		}
+	}
+}
+
+// Fetch returns when the block holds all of want, and fetches nothing else. It
+// returns ErrRefused if one of them was refused, the store's error if it could
+// not write, ErrClosed, or the cause of ctx's end.
+func (t *Torrent) Fetch(ctx context.Context, want erasure.PieceSet) error {
+	if want.Cap() != t.geo.Pieces() {
+		return fmt.Errorf("fetch %d pieces of %s: %w", want.Cap(), t.id.Short(), erasure.ErrPieceSet)
+	}
+	err := t.run(ctx, fetch{
+		done: func() bool {
+			for p := range want.All() {
+				if !t.block.Has(p) {
+					return false
+				}
+			}
+			return true
+		},
+		choose: func(erasure.PieceSet) (erasure.PieceSet, error) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			for p := range want.All() {
+				if t.refused.Has(p) {
+					return want, fmt.Errorf("piece %d: %w: %w", p, ErrRefused, t.refusal)
+				}
+			}
+			return want, nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("fetch %d pieces of %s: %w", want.Count(), t.id.Short(), err)
+	}
+	return nil
+}
+
+// FetchAny returns when the block holds k rows, whichever they are: content
+// pieces where they can be had, parity for the rest. It tells progress, if not
+// nil, a few times a second and once more at the end, from the caller's
+// goroutine. It returns ErrRefused if so many pieces were refused that k rows
+// cannot come together, and otherwise what Fetch does.
+func (t *Torrent) FetchAny(ctx context.Context, progress func(Status)) error {
+	salt := rand.Uint64()
+	err := t.run(ctx, fetch{
+		done:   func() bool { return t.rows() >= t.geo.K() },
+		choose: func(last erasure.PieceSet) (erasure.PieceSet, error) { return t.choose(last, salt) },
+		look: func() {
+			if progress != nil {
+				progress(t.Status())
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", t.id.Short(), err)
+	}
+	if progress != nil {
+		progress(t.Status())
+	}
+	return nil
+}
+
+// fetch is what Fetch and FetchAny differ in.
+type fetch struct {
+	done   func() bool
+	choose func(last erasure.PieceSet) (erasure.PieceSet, error) // what to want now
+	look   func()                                                // called every lookEvery; may be nil
+}
+
+func (t *Torrent) run(ctx context.Context, f fetch) error {
+	j, err := t.startJob()
+	if err != nil {
+		return err
+	}
+	defer t.endJob(j)
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for look := true; ; {
+		t.mu.Lock()
+		changed := t.changed
+		t.mu.Unlock()
+		if f.done() {
+			return nil
+		}
+		if look {
+			want, err := f.choose(j.want)
+			if err != nil {
+				return err
+			}
+			t.mu.Lock()
+			j.want = want
+			t.mu.Unlock()
+			t.apply()
+			t.redial()
+			t.dropStalled()
+			if f.look != nil {
+				f.look()
+			}
+		}
+		look = false
+		select {
+		case <-changed:
+		case <-ticker.C:
+			look = true
+		case <-j.failed:
+			return j.err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// choose asks the planner which pieces to want for any k rows.
+func (t *Torrent) choose(last erasure.PieceSet, salt uint64) (erasure.PieceSet, error) {
+	offers, held := t.offers(), t.held()
+	t.mu.Lock()
+	if t.geo.Rows()-t.geo.RowsIn(t.refused) < t.geo.K() {
+		err := fmt.Errorf("%d pieces: %w: %w", t.refused.Count(), ErrRefused, t.refusal)
+		t.mu.Unlock()
+		return erasure.PieceSet{}, err
+	}
+	s := plan.State{
+		Geometry: t.geo,
+		Need:     t.geo.K(),
+		Held:     held,
+		Refused:  t.refused.Clone(),
+		Wanted:   last,
+		Started:  t.begun.Clone(),
+		Salt:     salt,
+	}
+	for _, o := range offers {
+		for p := range o.peer.asked {
+			s.Started.Add(p)
+		}
+		s.Peers = append(s.Peers, plan.Peer{Has: o.has, Idle: !o.peer.choked && o.peer.waiting == 0})
+	}
+	nudge := t.findStuck(s)
+	s.Stuck = t.stuck.Clone()
+	t.mu.Unlock()
+
+	t.nudge(nudge)
+	return s.Choose(), nil
+}
+
+// findStuck marks wanted pieces of which nothing has arrived for long although
+// somebody is idle, and returns those that an idle peer has. A mark stays until
+// some of the piece arrives or an idle peer has it. t.mu is held.
+func (t *Torrent) findStuck(s plan.State) (nudge []int) {
+	idle := erasure.NewPieceSet(t.geo.Pieces())
+	for _, peer := range s.Peers {
+		if peer.Idle {
+			idle.Union(peer.Has)
+		}
+	}
+	if idle.Count() == 0 {
+		return nil
+	}
+	now := time.Now()
+	var fresh, asked []int
+	for p, at := range t.moved {
+		switch {
+		case now.Sub(at) < patience || s.Held.Has(p):
+		case idle.Has(p):
+			nudge = append(nudge, p)
+			t.moved[p] = now
+			t.stuck.Remove(p)
+		case s.Started.Has(p):
+			asked = append(asked, p)
+		default:
+			fresh = append(fresh, p)
+		}
+	}
+	// What was asked for may still come: it is given up last.
+	if len(fresh) == 0 {
+		fresh = asked
+	}
+	for _, p := range fresh {
+		t.stuck.Add(p)
+	}
+	return nudge
+}
+
+// nudge makes the engine deal out pieces again: it moves requests from a busy
+// peer to an idle one only when something happens, and nothing does.
+func (t *Torrent) nudge(pieces []int) {
+	t.applying.Lock()
+	defer t.applying.Unlock()
+	for _, p := range pieces {
+		t.handle.CancelPieces(p, p+1)
+		t.handle.DownloadPieces(p, p+1)
+	}
+}
+
+// apply tells the engine to ask for what the jobs want together, and for
+// nothing else. Pieces held, on the way to the store or refused are left out:
+// the engine must not fetch them should they be dropped later.
+func (t *Torrent) apply() {
+	t.applying.Lock()
+	defer t.applying.Unlock()
+	want := erasure.NewPieceSet(t.geo.Pieces())
+	held := t.held()
+	now := time.Now()
+
+	t.mu.Lock()
+	if t.ended {
+		t.mu.Unlock()
+		return
+	}
+	for j := range t.jobs {
+		if j.err == nil {
+			want.Union(j.want)
+		}
+	}
+	var add, drop []int
+	for p := range t.geo.Pieces() {
+		if held.Has(p) || t.refused.Has(p) {
+			want.Remove(p)
+		}
+		switch {
+		case want.Has(p) && !t.wanted.Has(p):
+			add = append(add, p)
+			t.moved[p] = now
+		case !want.Has(p) && t.wanted.Has(p):
+			drop = append(drop, p)
+			delete(t.moved, p)
+		}
+	}
+	t.wanted = want
+	t.mu.Unlock()
+
+	eachRun(drop, t.handle.CancelPieces)
+	eachRun(add, t.handle.DownloadPieces)
+}
+
+// eachRun calls f with each run begin ≤ p < end of ascending pieces.
+func eachRun(pieces []int, f func(begin, end int)) {
+	for i := 0; i < len(pieces); {
+		end := i + 1
+		for end < len(pieces) && pieces[end] == pieces[end-1]+1 {
+			end++
+		}
+		f(pieces[i], pieces[end-1]+1)
+		i = end
+	}
+}

@@ -1,0 +1,184 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// gate is the swarm's only door to the network: the one listener and the one
+// dialer of the engine, both bound to Config.IP. Nobody banned passes it in
+// either direction, and no address that policy forbids is ever dialled,
+// whoever named it.
+//
+// The engine's own check is not enough: it keeps a ban of an IPv4 peer as
+// ::ffff:a.b.c.d, and looks up a.b.c.d when the peer comes back.
+type gate struct {
+	ctx      context.Context // ends dials under way
+	listener net.Listener
+	dialer   net.Dialer
+	private  bool
+	banned   func() []netip.Addr
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	open   map[*conn]struct{}
+}
+
+func openGate(ctx context.Context, cfg Config, banned func() []netip.Addr) (*gate, error) {
+	g := &gate{ctx: ctx, private: cfg.AllowPrivate, banned: banned, open: map[*conn]struct{}{}}
+	g.dialer = net.Dialer{KeepAlive: -1} // the protocol has its own
+	host := ""
+	if cfg.IP.IsValid() {
+		host = cfg.IP.String()
+		g.dialer.LocalAddr = &net.TCPAddr{IP: cfg.IP.AsSlice(), Zone: cfg.IP.Zone()}
+	}
+	address := net.JoinHostPort(host, strconv.Itoa(cfg.Port))
+	lc := net.ListenConfig{KeepAlive: -1}
+	l, err := lc.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %s: %w", address, ErrPortInUse)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for peers: %w", err)
+	}
+	g.listener = l
+	return g, nil
+}
+
+func (g *gate) port() int { return g.listener.Addr().(*net.TCPAddr).Port }
+
+// Addr, with Accept, makes gate a torrent.Listener.
+func (g *gate) Addr() net.Addr { return g.listener.Addr() }
+
+// Accept returns the next connection from a peer that is not banned.
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		nc, err := g.listener.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				// Out of file descriptors, mostly. The engine calls again at once.
+				g.pause(100 * time.Millisecond)
+			}
+			return nil, err
+		}
+		ip := nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		if slices.Contains(g.banned(), ip) {
+			_ = nc.Close()
+			continue
+		}
+		return g.track(nc)
+	}
+}
+
+func (g *gate) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.ctx.Done():
+	}
+}
+
+// DialerNetwork, with Dial, makes gate a torrent.Dialer.
+func (g *gate) DialerNetwork() string { return "tcp" }
+
+// Dial connects to an address that policy allows and that is not banned.
+func (g *gate) Dial(ctx context.Context, address string) (net.Conn, error) {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	addr = canonical(addr)
+	if !g.allows(addr) {
+		return nil, fmt.Errorf("dial %s: address not allowed", addr)
+	}
+	if slices.Contains(g.banned(), addr.Addr()) {
+		return nil, fmt.Errorf("dial %s: banned", addr)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	nc, err := g.dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return g.track(nc)
+}
+
+// allows reports whether policy permits dialling addr, which is canonical.
+func (g *gate) allows(addr netip.AddrPort) bool {
+	ip := addr.Addr()
+	if addr.Port() == 0 || !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" {
+		return false
+	}
+	return g.private || !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast() && !reserved(ip)
+}
+
+// notPublic are the blocks of RFC 6890 that netip has no word for: this
+// network, shared (carrier NAT), protocol assignments, benchmarking, reserved;
+// and IPv6 that carries an IPv4 address inside (NAT64, 6to4).
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("2002::/16"),
+}
+
+func reserved(ip netip.Addr) bool {
+	return slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// canonical gives an IPv4 address its four-byte form.
+func canonical(addr netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
+func (g *gate) track(nc net.Conn) (net.Conn, error) {
+	c := &conn{Conn: nc, gate: g}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, errors.Join(net.ErrClosed, nc.Close())
+	}
+	g.open[c] = struct{}{}
+	return c, nil
+}
+
+// close stops listening and cuts every connection, also those the engine is
+// still shaking hands on and would wait for.
+func (g *gate) close() error {
+	err := g.listener.Close()
+	g.mu.Lock()
+	g.closed = true
+	open := g.open
+	g.open = map[*conn]struct{}{}
+	g.mu.Unlock()
+	for c := range open {
+		_ = c.Conn.Close()
+	}
+	return err
+}
+
+type conn struct {
+	net.Conn
+	gate *gate
+}
+
+// Close closes the connection and lets the gate forget it.
+func (c *conn) Close() error {
+	c.gate.mu.Lock()
+	delete(c.gate.open, c)
+	c.gate.mu.Unlock()
+	return c.Conn.Close()
+}

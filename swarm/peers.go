@@ -1,0 +1,237 @@
+package swarm
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/anacrolix/torrent"
+
+	"granary/erasure"
+)
+
+// peer is what we know of one connection.
+type peer struct {
+	conn     *torrent.PeerConn
+	addr     netip.AddrPort // as seen on the socket
+	listens  uint16         // the port it says it listens on; 0 unknown
+	choked   bool           // it does not answer us now
+	asked    map[int]int    // rows asked for and not yet arrived, by piece
+	waiting  int            // their sum
+	progress time.Time      // when its last row came, or the first was asked for
+}
+
+// address is a peer we were told of. The engine forgets an address once it has
+// tried it, or lost the connection, so we hand it over again.
+type address struct {
+	next  time.Time // not to be dialled before
+	tries int       // since it last sent a row
+}
+
+const (
+	maxAddresses = 256
+	firstRedial  = time.Second
+	lastRedial   = time.Minute
+
+	// A connection that owes rows and sends none for this long is closed. Slow
+	// ones are not: the planner works around those.
+	stalled = 10 * time.Second
+)
+
+// AddPeers tells of addresses where the block may be had. None is trusted;
+// duplicates, and addresses that policy forbids to dial, are dropped.
+func (t *Torrent) AddPeers(peers ...netip.AddrPort) {
+	now := time.Now()
+	var dial []torrent.PeerInfo
+	t.mu.Lock()
+	for _, p := range peers {
+		p = canonical(p)
+		if !t.swarm.gate.allows(p) || t.ended {
+			continue
+		}
+		a := t.addrs[p]
+		if a == nil {
+			if len(t.addrs) >= maxAddresses && !t.forgetAddress() {
+				continue
+			}
+			a = &address{}
+			t.addrs[p] = a
+		}
+		if now.Before(a.next) || t.connected(p) {
+			continue
+		}
+		a.retryAfter(now)
+		dial = append(dial, torrent.PeerInfo{Addr: p, Source: torrent.PeerSourceDirect})
+	}
+	t.mu.Unlock()
+	if len(dial) > 0 {
+		t.handle.AddPeers(dial)
+	}
+}
+
+func (a *address) retryAfter(now time.Time) {
+	a.next = now.Add(min(firstRedial<<min(a.tries, 6), lastRedial))
+	a.tries++
+}
+
+// forgetAddress makes room by dropping an address that was tried most often in
+// vain, if any was tried thrice. t.mu is held.
+func (t *Torrent) forgetAddress() bool {
+	var worst netip.AddrPort
+	tries := 2
+	for addr, a := range t.addrs {
+		if a.tries > tries && !t.connected(addr) {
+			worst, tries = addr, a.tries
+		}
+	}
+	delete(t.addrs, worst)
+	return tries > 2
+}
+
+// connected reports whether a connection leads to addr. t.mu is held.
+func (t *Torrent) connected(addr netip.AddrPort) bool {
+	for _, p := range t.peers {
+		if p.addr == addr || p.addr.Addr() == addr.Addr() && p.listens == addr.Port() {
+			return true
+		}
+	}
+	return false
+}
+
+// redial hands known addresses to the engine that are not connected and whose
+// time has come.
+func (t *Torrent) redial() {
+	now := time.Now()
+	var due []netip.AddrPort
+	t.mu.Lock()
+	for addr, a := range t.addrs {
+		if !now.Before(a.next) {
+			due = append(due, addr)
+		}
+	}
+	t.mu.Unlock()
+	t.AddPeers(due...)
+}
+
+// dropStalled closes connections that owe us rows and do not send any.
+func (t *Torrent) dropStalled() {
+	now := time.Now()
+	var drop []*torrent.PeerConn
+	t.mu.Lock()
+	for pc, p := range t.peers {
+		if p.waiting > 0 && now.Sub(p.progress) > stalled {
+			drop = append(drop, pc)
+		}
+	}
+	t.mu.Unlock()
+	for _, pc := range drop {
+		_ = pc.Close()
+	}
+}
+
+// offer is what a connected peer has.
+type offer struct {
+	peer *peer
+	has  erasure.PieceSet
+}
+
+func (t *Torrent) offers() []offer {
+	t.mu.Lock()
+	list := make([]offer, 0, len(t.peers))
+	for _, p := range t.peers {
+		list = append(list, offer{peer: p})
+	}
+	t.mu.Unlock()
+	for i := range list {
+		list[i].has = erasure.NewPieceSet(t.geo.Pieces())
+		pieces := list[i].peer.conn.PeerPieces().Iterator()
+		for pieces.HasNext() {
+			if p := int(pieces.Next()); p < t.geo.Pieces() {
+				list[i].has.Add(p)
+			}
+		}
+	}
+	return list
+}
+
+// What follows is called by the engine, with its lock held.
+
+func (t *Torrent) peerCame(pc *torrent.PeerConn) {
+	addr, err := netip.ParseAddrPort(pc.RemoteAddr.String())
+	if err != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.peers[pc] = &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}}
+}
+
+func (t *Torrent) peerLeft(pc *torrent.PeerConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.peers, pc)
+}
+
+func (t *Torrent) peerNamedPort(pc *torrent.PeerConn, port int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[pc]; p != nil && port > 0 && port < 1<<16 {
+		p.listens = uint16(port)
+	}
+}
+
+func (t *Torrent) peerChoked(pc *torrent.PeerConn, choked bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[pc]; p != nil {
+		p.choked = choked
+	}
+}
+
+func (t *Torrent) asked(from *torrent.Peer, piece, rows int) {
+	pc, ok := from.TryAsPeerConn()
+	if !ok {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[pc]
+	if p == nil {
+		return
+	}
+	if p.waiting == 0 {
+		p.progress = time.Now()
+	}
+	p.waiting += rows
+	if p.asked[piece] += rows; p.asked[piece] <= 0 {
+		delete(p.asked, piece)
+	}
+}
+
+func (t *Torrent) received(from *torrent.Peer, piece int) {
+	pc, ok := from.TryAsPeerConn()
+	if !ok {
+		return
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun.Add(piece)
+	t.stuck.Remove(piece)
+	if _, ok := t.moved[piece]; ok {
+		t.moved[piece] = now
+	}
+	if p := t.peers[pc]; p != nil {
+		p.progress = now
+		if a := t.addrs[netip.AddrPortFrom(p.addr.Addr(), p.port())]; a != nil {
+			a.tries = 0
+		}
+	}
+}
+
+// port is where the peer can be dialled, as far as is known.
+func (p *peer) port() uint16 {
+	if p.listens != 0 {
+		return p.listens
+	}
+	return p.addr.Port()
+}

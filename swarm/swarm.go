@@ -1,0 +1,196 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/metainfo"
+
+	"granary/erasure"
+)
+
+var (
+	// ErrPortInUse reports that another process listens on Config.Port.
+	ErrPortInUse = errors.New("torrent port is in use")
+
+	// ErrClosed ends what runs when the swarm is closed or the torrent removed.
+	ErrClosed = errors.New("swarm closed")
+
+	// ErrRefused reports pieces that match the piece layers and yet do not
+	// belong to the committed codeword: the block's publisher lied, and no
+	// peer has better ones.
+	ErrRefused = errors.New("piece refused by the store")
+)
+
+// Config says how a Swarm meets the network. The zero Config listens on all
+// addresses and a free port, and dials public peers only.
+type Config struct {
+	IP           netip.Addr // listens on and dials from it; zero: all addresses
+	Port         int        // 0: any free port
+	AllowPrivate bool       // dial loopback, private and link-local peers too
+
+	UploadRate, DownloadRate int64 // bytes per second of the whole swarm; 0: no limit
+
+	// Corrupt is a fault for devnets: the swarm claims every piece of every
+	// block and serves wrong bytes.
+	Corrupt bool
+
+	Logger *slog.Logger // nil: discard
+}
+
+// Swarm is one BitTorrent client serving and fetching any number of blocks.
+// It is safe for concurrent use.
+type Swarm struct {
+	cfg    Config
+	log    *slog.Logger
+	gate   *gate
+	client *torrent.Client
+
+	// byHash finds a Torrent by the first 20 bytes of its ID, which is what the
+	// engine calls it by. It is read in callbacks, under the engine's lock.
+	byHash sync.Map // metainfo.Hash → *Torrent
+
+	commits chan struct{} // one slot for each commit under way
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup // commits and descriptions
+
+	mu       sync.Mutex // guards what follows, and is held while adding
+	closed   bool
+	torrents map[erasure.ID]*Torrent
+}
+
+// maxCommits bounds the pieces being committed at once, so that they share
+// fsyncs while their memory stays bounded: 32 pieces of at most 512 KiB.
+const maxCommits = 32
+
+// Open starts a swarm that listens at once. It returns ErrPortInUse for a port
+// that is taken. Close it.
+func Open(cfg Config) (*Swarm, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Swarm{cfg: cfg, log: cfg.Logger, commits: make(chan struct{}, maxCommits), torrents: map[erasure.ID]*Torrent{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	gate, err := openGate(s.ctx, cfg, s.Banned)
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.gate = gate
+	s.client, err = torrent.NewClient(s.engineConfig())
+	if err != nil {
+		s.cancel()
+		return nil, errors.Join(fmt.Errorf("start torrent engine: %w", err), gate.close())
+	}
+	s.client.AddDialer(gate)
+	s.client.AddListener(gate)
+	return s, nil
+}
+
+// Close ends every fetch with ErrClosed, lets pieces being committed finish,
+// and closes all connections. It may be called twice.
+func (s *Swarm) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	for _, t := range s.torrents {
+		t.end()
+	}
+	s.mu.Unlock()
+
+	s.cancel()
+	errs := s.client.Close()
+	errs = append(errs, s.gate.close())
+	s.running.Wait()
+	return errors.Join(errs...)
+}
+
+// begin reports whether work may still start; if so, it counts as running
+// until done is called.
+func (s *Swarm) begin() (done func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false
+	}
+	s.running.Add(1)
+	return s.running.Done, true
+}
+
+// Port is the TCP port the swarm listens on.
+func (s *Swarm) Port() int { return s.gate.port() }
+
+// Add serves what b holds to whoever asks, and fetches nothing until told to.
+// For an ID that is already there it returns the Torrent there is, with the
+// block it was first added with. The bundle is checked.
+func (s *Swarm) Add(b Block) (*Torrent, error) {
+	bundle := b.Bundle()
+	if err := bundle.Check(); err != nil {
+		return nil, fmt.Errorf("add block: %w", err)
+	}
+	id := bundle.Info.ID()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if t, ok := s.torrents[id]; ok {
+		return t, nil
+	}
+	t := newTorrent(s, id, bundle.Info.Geometry(), b)
+	s.byHash.Store(shortHash(id), t)
+	if err := t.open(bundle); err != nil {
+		s.byHash.Delete(shortHash(id))
+		return nil, fmt.Errorf("add block %s: %w", id.Short(), err)
+	}
+	s.torrents[id] = t
+	return t, nil
+}
+
+// Torrent returns the Torrent added for id.
+func (s *Swarm) Torrent(id erasure.ID) (*Torrent, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.torrents[id]
+	return t, ok
+}
+
+// Remove stops serving id, and ends its fetches with ErrClosed. The block's
+// stored pieces are not touched. Removing what is not there does nothing.
+func (s *Swarm) Remove(id erasure.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.torrents[id]
+	if !ok || s.closed {
+		return
+	}
+	delete(s.torrents, id)
+	t.end()
+	t.handle.Drop()
+	s.byHash.Delete(shortHash(id))
+}
+
+// Banned returns the addresses that sent wrong bytes, sorted; IPv4 addresses
+// in their four-byte form.
+func (s *Swarm) Banned() []netip.Addr {
+	var list []netip.Addr
+	for _, text := range s.client.BadPeerIPs() {
+		if ip, err := netip.ParseAddr(text); err == nil {
+			list = append(list, ip.Unmap())
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return slices.Compact(list)
+}
+
+func shortHash(id erasure.ID) metainfo.Hash { return metainfo.Hash(id[:20]) }
