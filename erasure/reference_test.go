@@ -121,12 +121,12 @@ func refPoly(coordinates uint16) (p uint32) {
 }
 
 // refCoordinates is the inverse of refPoly.
-var refCoordinates = sync.OnceValue(func() map[uint32]uint16 {
-	m := make(map[uint32]uint16, 1<<16)
-	for v := range 1 << 16 {
-		m[refPoly(uint16(v))] = uint16(v)
+var refCoordinates = sync.OnceValue(func() []uint16 {
+	table := make([]uint16, 1<<16)
+	for v := range table {
+		table[refPoly(uint16(v))] = uint16(v)
 	}
-	return m
+	return table
 })
 
 // refMul multiplies polynomials over GF(2) modulo 0x1002D, bit by bit.
