@@ -181,9 +181,6 @@ func converse[R message](s network.Stream, request message, limit int) (R, error
 	if err := writeFrame(s, encode(request)); err != nil {
 		return none, fmt.Errorf("send request: %w", err)
 	}
-	if err := s.CloseWrite(); err != nil {
-		return none, fmt.Errorf("send request: %w", err)
-	}
 	body, err := readFrame(s, limit)
 	if err != nil {
 		if errors.Is(err, errWire) {

@@ -16,8 +16,8 @@ import (
 	"granary/sampling/kad"
 )
 
-// network opens n hosts that all know the first.
-func network(t *testing.T, n int, custodian bool) []*kad.Host {
+// hostsOf opens n hosts that all know the first.
+func hostsOf(t *testing.T, n int, custodian bool) []*kad.Host {
 	t.Helper()
 	var hosts []*kad.Host
 	for i := range n {
@@ -43,7 +43,7 @@ func ids(hosts []*kad.Host) []peer.ID {
 
 func TestSevenHostsFindEachOtherAsCustodians(t *testing.T) {
 	began := time.Now()
-	hosts := network(t, 7, true)
+	hosts := hostsOf(t, 7, true)
 	opened := time.Since(began)
 	for _, h := range hosts {
 		want := ids(others(hosts, h))
@@ -71,7 +71,7 @@ func TestSevenHostsFindEachOtherAsCustodians(t *testing.T) {
 }
 
 func TestABlockIsFoundUnderItsKey(t *testing.T) {
-	hosts := network(t, 7, false)
+	hosts := hostsOf(t, 7, false)
 	id := erasure.ID{1, 2, 3}
 	hosts[3].ProvideBlock(id)
 	hosts[3].ProvideBlock(id) // costs nothing
@@ -100,7 +100,7 @@ func collect(ctx context.Context, h *kad.Host, id erasure.ID) []kad.Holder {
 
 // The records of a host outlive it, and lead to it again when it is back.
 func TestAHolderIsFoundAfterARestart(t *testing.T) {
-	hosts := network(t, 4, false)
+	hosts := hostsOf(t, 4, false)
 	src := &memory{}
 	id := src.add(t, content(100)).Info.ID()
 	cfg := config(4, hosts[0])
@@ -174,7 +174,7 @@ func TestAPortIsNotShared(t *testing.T) {
 
 // A peer that stands under a group key which is not its own counts for nothing.
 func TestFalseClaimsAreIgnored(t *testing.T) {
-	hosts := network(t, 3, false)
+	hosts := hostsOf(t, 3, false)
 	cfg := config(3, hosts[0])
 	cfg.Custodian, cfg.CustodyCount = true, sampling.Groups // claims all groups
 	liar := open(t, cfg, &memory{})
@@ -209,7 +209,7 @@ func TestHoldersOfAnotherChainAreNotFound(t *testing.T) {
 }
 
 func TestFindingEndsWithItsContextAndWithTheHost(t *testing.T) {
-	hosts := network(t, 3, true)
+	hosts := hostsOf(t, 3, true)
 	connected(t, hosts[2], hosts[0])
 	ctx, cancel := context.WithCancel(deadline(t))
 	cancel()
@@ -267,7 +267,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 // A client's own record is seen by nobody, so it is found only where the sweep
 // provider has brought it.
 func TestAClientIsFoundThroughTheRecordsOfOthers(t *testing.T) {
-	hosts := network(t, 6, true)
+	hosts := hostsOf(t, 6, true)
 	cfg := config(6, hosts[0])
 	cfg.Client, cfg.Custodian = true, true
 	began := time.Now()

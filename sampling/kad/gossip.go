@@ -60,6 +60,7 @@ func (h *Host) joinTopic() error {
 		Topics: map[string]*pubsub.TopicScoreParams{name: {
 			SkipAtomicValidation:           true,
 			TopicWeight:                    1,
+			TimeInMeshQuantum:              time.Second, // unused, but divided by
 			InvalidMessageDeliveriesWeight: -1,
 			InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(10 * time.Minute),
 		}},

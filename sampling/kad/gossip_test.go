@@ -58,7 +58,7 @@ func announceUntil(t *testing.T, h *kad.Host, msg string, ch <-chan heard) heard
 }
 
 func TestAnnouncementsReachEverybodyOnce(t *testing.T) {
-	hosts := network(t, 4, false)
+	hosts := hostsOf(t, 4, false)
 	var chans []<-chan heard
 	for _, h := range hosts {
 		chans = append(chans, listen(t, h))
