@@ -1,0 +1,152 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"granary/cmd/granary/internal/durable"
+)
+
+// ErrNoHome reports a folder that `granary init` has not prepared.
+var ErrNoHome = errors.New("not a granary home")
+
+// ErrOtherNetwork reports a home that belongs to another network.
+var ErrOtherNetwork = errors.New("the home belongs to another network")
+
+// Home is an initialised home folder, opened for reading; it holds no lock.
+type Home struct {
+	Dir       string
+	Network   Network
+	Node      ed25519.PrivateKey // libp2p identity
+	Publisher ed25519.PrivateKey // signs announcements
+}
+
+// DefaultDir is GRANARY_HOME, or granary under the XDG data folder.
+func DefaultDir() string {
+	if dir := os.Getenv("GRANARY_HOME"); dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "granary")
+	}
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return "granary-home"
+	}
+	return filepath.Join(user, ".local", "share", "granary")
+}
+
+// Init prepares dir as a home of the network and returns it. Keys that are
+// there already are kept. A home of another network is left untouched and
+// reported as ErrOtherNetwork.
+func Init(dir string, network Network) (*Home, error) {
+	if old, err := LoadNetwork(filepath.Join(dir, "network.json")); err == nil && old.ChainID != network.ChainID {
+		return nil, fmt.Errorf("%w: %s is on chain %s, not %s", ErrOtherNetwork, dir, old.ChainID, network.ChainID)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+		return nil, fmt.Errorf("make home: %w", err)
+	}
+	for _, name := range []string{"node", "publisher"} {
+		if err := makeKey(filepath.Join(dir, "keys", name)); err != nil {
+			return nil, err
+		}
+	}
+	if err := durable.Write(filepath.Join(dir, "network.json"), network.Encode(), 0o644); err != nil {
+		return nil, err
+	}
+	return OpenHome(dir)
+}
+
+// OpenHome reads a prepared home; ErrNoHome says that it is none.
+func OpenHome(dir string) (*Home, error) {
+	network, err := LoadNetwork(filepath.Join(dir, "network.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNoHome, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &Home{Dir: dir, Network: network}
+	if h.Node, err = readKey(filepath.Join(dir, "keys", "node")); err != nil {
+		return nil, err
+	}
+	if h.Publisher, err = readKey(filepath.Join(dir, "keys", "publisher")); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Guest returns a home with a fresh identity for one command that belongs to
+// no prepared home. Nothing is written; dir is where blocks are kept.
+func Guest(dir string, network Network) (*Home, error) {
+	_, node, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	return &Home{Dir: dir, Network: network, Node: node, Publisher: node}, nil
+}
+
+// PeerID is the libp2p identity of the home's node.
+func (h *Home) PeerID() (peer.ID, error) {
+	key, err := crypto.UnmarshalEd25519PublicKey(h.Node.Public().(ed25519.PublicKey))
+	if err != nil {
+		return "", fmt.Errorf("node key: %w", err)
+	}
+	id, err := peer.IDFromPublicKey(key)
+	if err != nil {
+		return "", fmt.Errorf("node key: %w", err)
+	}
+	return id, nil
+}
+
+// Socket is the path of the running node's socket. Systems bound such paths
+// to about 100 bytes, so a home deep in the tree has it in the temporary
+// folder, under a name derived from the home's own.
+func Socket(dir string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		abs = dir
+	}
+	path := filepath.Join(abs, "node.sock")
+	if len(path) <= 100 {
+		return path
+	}
+	sum := sha256.Sum256([]byte(abs))
+	return filepath.Join(os.TempDir(), "granary-"+hex.EncodeToString(sum[:8])+".sock")
+}
+
+func makeKey(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	return durable.Write(path, []byte(hex.EncodeToString(seed)+"\n"), 0o600)
+}
+
+func readKey(path string) (ed25519.PrivateKey, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	seed, err := hex.DecodeString(strings.TrimSpace(string(raw)))
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("key %s is not %d hex digits: restore it from a backup", path, 2*ed25519.SeedSize)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}

@@ -1,0 +1,112 @@
+// Package exit gives every outcome of the command one status and one hint.
+//
+// It is the only place that knows the numbers scripts rely on; the statuses
+// are listed in docs/cli.md. An error keeps its status when it crosses a
+// node's socket.
+package exit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"granary/blobstore"
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/folder"
+	"granary/cmd/granary/internal/node"
+	"granary/erasure"
+	"granary/sampling/kad"
+	"granary/swarm"
+)
+
+// Statuses of the process. A status that is not listed means failure.
+const (
+	OK           = 0
+	Failure      = 1   // anything that has no status of its own
+	Partial      = 3   // some of several failed
+	Unavailable  = 4   // fewer than k rows can be had
+	Inconclusive = 5   // cannot tell
+	Mismatch     = 6   // altered, truncated, or a lie
+	Quota        = 7   // the home's quota is reached
+	Locked       = 8   // another process has the home
+	Usage        = 64  // the command line, or what it names, is refused
+	TryAgain     = 75  // no peers, port in use, disk full
+	Interrupted  = 130 // stopped by the user; running it again resumes
+)
+
+// Error is an error with its status and what to do about it.
+type Error struct {
+	Status int
+	Err    error
+	Hint   string // one line without a full stop, or empty
+}
+
+// Error returns the message without the hint.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Usagef returns an error of status Usage with a hint.
+func Usagef(hint, format string, args ...any) error {
+	return &Error{Status: Usage, Err: fmt.Errorf(format, args...), Hint: hint}
+}
+
+// rule maps a cause to its status and hint; the first that matches counts.
+type rule struct {
+	cause  error
+	status int
+	hint   string
+}
+
+var rules = []rule{
+	{context.Canceled, Interrupted, "run the same command again to resume"},
+	{node.ErrRef, Usage, "a REF is an ID, 8 or more of its first hex digits, a magnet link or a .torrent file"},
+	{node.ErrNotPublisher, Failure, "add this home's publisher key (`granary status`) to \"publishers\" in the network file, on every node"},
+	{node.ErrNotFound, TryAgain, "check the ID, and that nodes of this network are reachable: `granary status`"},
+	{node.ErrTooFewRows, Unavailable, "more seeders may come back: run the same command again, or with a longer --timeout"},
+	{node.ErrStalled, TryAgain, "run the same command again to resume, or with a longer --timeout"},
+	{node.ErrNoCustodians, TryAgain, "the block is stored and seeded; `granary show` tells who holds it"},
+	{node.ErrPending, TryAgain, "wait until blocks announced before are held, then try again"},
+	{folder.ErrExists, Usage, "choose another output, or say --force to replace it"},
+	{config.ErrNoHome, Usage, "prepare it with `granary init --network FILE`, or name the network: --network FILE"},
+	{config.ErrNetwork, Usage, "ask whoever runs the network for its file; docs/network-file.md describes it"},
+	{config.ErrSettings, Usage, "`granary node --help` lists the settings"},
+	{config.ErrOtherNetwork, Failure, "choose another --home for this network"},
+	{erasure.ErrLength, Usage, "a block holds 1 byte to 256 MiB"},
+	{erasure.ErrName, Usage, "choose another with --name"},
+	{erasure.ErrMagnet, Usage, "Granary reads magnet links of the form magnet:?xt=urn:btmh:1220<64 hex digits>"},
+	{erasure.ErrTooFewRows, Unavailable, "put back any other rows of content or parity and run it again"},
+	{erasure.ErrNotClean, Mismatch, "the publisher's own data contradicts itself: no honest node keeps this block"},
+	{erasure.ErrInfo, Mismatch, ""},
+	{erasure.ErrLayers, Mismatch, ""},
+	{erasure.ErrProof, Mismatch, ""},
+	{erasure.ErrTorrent, Mismatch, ""},
+	{kad.ErrOtherChain, Failure, "use the network file of the network you mean"},
+	{kad.ErrPortInUse, TryAgain, "choose another with --port, or 0 for any free one"},
+	{swarm.ErrPortInUse, TryAgain, "choose another with --torrent-port, or 0 for any free one"},
+	{blobstore.ErrQuota, Quota, "raise quota in config.toml, or free space"},
+	{blobstore.ErrDiskFull, TryAgain, "free some space and run it again; what was stored is kept"},
+	{syscall.ENOSPC, TryAgain, "free some space and run it again"},
+	{blobstore.ErrLocked, Locked, "stop the other process, or choose another --home"},
+	{blobstore.ErrNotFound, Failure, "`granary list` shows the blocks of this home"},
+	{blobstore.ErrAmbiguous, Usage, "give more digits"},
+	{context.DeadlineExceeded, TryAgain, "run it again, or with a longer --timeout"},
+}
+
+// Of returns the status and hint of err; a nil err is OK.
+func Of(err error) (status int, hint string) {
+	if err == nil {
+		return OK, ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Status, e.Hint
+	}
+	for _, r := range rules {
+		if errors.Is(err, r.cause) {
+			return r.status, r.hint
+		}
+	}
+	return Failure, ""
+}

@@ -1,0 +1,138 @@
+package folder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"granary/cmd/granary/internal/durable"
+	"granary/cmd/granary/internal/node"
+	"granary/erasure"
+)
+
+// ErrExists reports an output that would be overwritten.
+var ErrExists = errors.New("already exists")
+
+// Encode codes the file at path as a block named name into dir, which must be
+// empty or absent unless force is set. It returns the block's record.
+func Encode(ctx context.Context, path, name, dir string, force bool, progress erasure.Progress) (node.Record, error) {
+	in, length, err := open(path)
+	if err != nil {
+		return node.Record{}, err
+	}
+	defer in.Close()
+	if err := prepare(dir, force); err != nil {
+		return node.Record{}, err
+	}
+	bundle, err := writeRows(ctx, in, length, name, dir, progress)
+	if err != nil {
+		return node.Record{}, fmt.Errorf("encode %s into %s: %w", path, dir, err)
+	}
+	record := node.NewRecord(bundle.Info)
+	text, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return node.Record{}, fmt.Errorf("encode record: %w", err)
+	}
+	// The record comes last: a folder that has one is complete.
+	for _, f := range []struct {
+		name string
+		b    []byte
+	}{
+		{"proof", bundle.Proof},
+		{name + ".torrent", bundle.Torrent()},
+		{"record.json", append(text, '\n')},
+	} {
+		if err := durable.Write(filepath.Join(dir, f.name), f.b, 0o644); err != nil {
+			return node.Record{}, err
+		}
+	}
+	return record, nil
+}
+
+// open opens a file to be coded and refuses what cannot be a block.
+func open(path string) (*os.File, int64, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("open content: %w", err)
+	}
+	st, err := in.Stat()
+	if err == nil && st.IsDir() {
+		err = fmt.Errorf("%s is a folder; a block is one file", path)
+	}
+	if err == nil {
+		_, err = erasure.NewGeometry(st.Size())
+	}
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("%s: %w", path, err), in.Close())
+	}
+	return in, st.Size(), nil
+}
+
+func prepare(dir string, force bool) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read folder: %w", err)
+	}
+	if len(entries) > 0 && !force {
+		return fmt.Errorf("folder %s %w and is not empty", dir, ErrExists)
+	}
+	return nil
+}
+
+// writeRows writes content and parity under temporary names and gives them
+// their own once both are on disk, so a full disk leaves nothing half-made.
+func writeRows(ctx context.Context, in *os.File, length int64, name, dir string, progress erasure.Progress) (_ erasure.Bundle, err error) {
+	g, err := erasure.NewGeometry(length)
+	if err != nil {
+		return erasure.Bundle{}, err
+	}
+	var made []*os.File
+	defer func() {
+		for _, f := range made {
+			err = errors.Join(err, f.Close())
+			if err != nil {
+				err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
+			}
+		}
+	}()
+	for _, file := range []string{"content", "parity"} {
+		f, err := os.CreateTemp(dir, "."+file+"-")
+		if err != nil {
+			return erasure.Bundle{}, err
+		}
+		made = append(made, f)
+		if err := errors.Join(f.Chmod(0o644), f.Truncate(g.PaddedLength())); err != nil {
+			return erasure.Bundle{}, err
+		}
+	}
+	if _, err := io.Copy(made[0], io.NewSectionReader(in, 0, length)); err != nil {
+		return erasure.Bundle{}, err
+	}
+	bundle, err := erasure.Commit(ctx, name, length, made[0], made[1], progress)
+	if err != nil {
+		return erasure.Bundle{}, err
+	}
+	for i, file := range []string{"content", "parity"} {
+		if err := made[i].Sync(); err != nil {
+			return erasure.Bundle{}, err
+		}
+		if err := os.Rename(made[i].Name(), filepath.Join(dir, file)); err != nil {
+			return erasure.Bundle{}, err
+		}
+	}
+	return bundle, durable.SyncDir(dir)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,214 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"granary/cmd/granary/internal/node"
+)
+
+// maxLine bounds one line of a node's answer: a result with its holders.
+const maxLine = 4 << 20
+
+// ErrNoNode reports that no node answers on a home's socket.
+var ErrNoNode = errors.New("no node runs in this home")
+
+// Client talks to the node behind one socket.
+type Client struct {
+	http *http.Client
+	path string
+}
+
+// Dial returns a client of the node at the socket, or ErrNoNode.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoNode, err)
+	}
+	if err := conn.Close(); err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", path)
+	}}
+	return &Client{http: &http.Client{Transport: transport}, path: path}, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// Status asks how the node stands.
+func (c *Client) Status(ctx context.Context) (node.Status, error) {
+	var s node.Status
+	return s, c.get(ctx, "/v1/status", &s)
+}
+
+// Custodians looks up in the DHT who keeps custody: their peer IDs.
+func (c *Client) Custodians(ctx context.Context) ([]string, error) {
+	var ids []string
+	return ids, c.get(ctx, "/v1/custodians", &ids)
+}
+
+// Blocks lists what the home holds.
+func (c *Client) Blocks(ctx context.Context) ([]node.BlockStatus, error) {
+	var bs []node.BlockStatus
+	return bs, c.get(ctx, "/v1/blocks", &bs)
+}
+
+// Block tells how one block stands; ref is an ID or a prefix of one.
+func (c *Client) Block(ctx context.Context, ref string) (node.BlockStatus, error) {
+	var b node.BlockStatus
+	return b, c.get(ctx, "/v1/blocks/"+url.PathEscape(ref), &b)
+}
+
+// Holders asks the DHT, and those it names, who keeps rows of a block.
+func (c *Client) Holders(ctx context.Context, ref string) (HoldersReply, error) {
+	var h HoldersReply
+	return h, c.get(ctx, "/v1/blocks/"+url.PathEscape(ref)+"/holders", &h)
+}
+
+// Torrent returns the block's .torrent file.
+func (c *Client) Torrent(ctx context.Context, ref string) ([]byte, error) {
+	body, err := c.do(ctx, http.MethodGet, "/v1/blocks/"+url.PathEscape(ref)+"/torrent", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, maxTorrent))
+}
+
+// Content opens the bytes of a whole block; the caller closes it.
+func (c *Client) Content(ctx context.Context, ref string) (io.ReadCloser, error) {
+	return c.do(ctx, http.MethodGet, "/v1/blocks/"+url.PathEscape(ref)+"/content", nil)
+}
+
+// Delete removes a block from the home.
+func (c *Client) Delete(ctx context.Context, ref string) error {
+	body, err := c.do(ctx, http.MethodDelete, "/v1/blocks/"+url.PathEscape(ref), nil)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// Publish hands content to the node; see node.Publish.
+func (c *Client) Publish(ctx context.Context, name string, content io.Reader, opt node.PublishOptions, report node.Report) (node.PublishResult, error) {
+	q := url.Values{"name": {name}, "patience": {opt.Patience.String()}}
+	if opt.Announced {
+		q.Set("wait", "announced")
+	}
+	var r node.PublishResult
+	return r, c.stream(ctx, "/v1/blocks?"+q.Encode(), content, report, &r)
+}
+
+// Fetch makes the node fetch a block; see node.Fetch. Only an ID, a prefix or
+// a .torrent's bytes travel.
+func (c *Client) Fetch(ctx context.Context, ref node.Ref, opt node.FetchOptions, report node.Report) (node.FetchResult, error) {
+	q := url.Values{"patience": {opt.Patience.String()}}
+	for _, p := range opt.Peers {
+		q.Add("peer", p.String())
+	}
+	name, body := ref.Prefix, io.Reader(nil)
+	if name == "" {
+		name = ref.ID.String()
+	}
+	if ref.Bundle != nil {
+		body = bytes.NewReader(ref.Bundle.Torrent())
+	}
+	var r node.FetchResult
+	return r, c.stream(ctx, "/v1/blocks/"+name+"/fetch?"+q.Encode(), body, report, &r)
+}
+
+func (c *Client) get(ctx context.Context, path string, v any) error {
+	body, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return fmt.Errorf("read the node's answer: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://granary"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the node at %s: %w", c.path, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var m ErrorMessage
+	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || m.Type != "error" {
+		return nil, fmt.Errorf("the node at %s answered %s", c.path, resp.Status)
+	}
+	return nil, m.Err()
+}
+
+func (c *Client) stream(ctx context.Context, path string, content io.Reader, report node.Report, result any) error {
+	body, err := c.do(ctx, http.MethodPost, path, content)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var m struct {
+			ErrorMessage
+			node.Progress
+			Result json.RawMessage `json:"result"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return fmt.Errorf("read the node's answer: %w", err)
+		}
+		switch m.Type {
+		case "progress":
+			if report != nil {
+				report(m.Progress)
+			}
+		case "error":
+			return m.ErrorMessage.Err()
+		case "result":
+			return json.Unmarshal(m.Result, result)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("the node at %s ended before it answered: %w", c.path, errors.Join(lines.Err(), io.ErrUnexpectedEOF))
+}
+
+// Await dials until a node answers on the socket or ctx ends.
+func Await(ctx context.Context, path string) (*Client, error) {
+	for {
+		c, err := Dial(ctx, path)
+		if err == nil {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"granary/blobstore"
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/node"
+	"granary/erasure"
+)
+
+// maxTorrent bounds the .torrent that a fetch request may carry.
+const maxTorrent = 1 << 20
+
+// Listen opens the socket at path, replacing one that a killed node left. The
+// caller holds the home's lock, so no live node can be behind it.
+func Listen(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove old socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Serve answers commands on l until ctx ends, then closes l and lets running
+// calls end with their contexts cancelled.
+func Serve(ctx context.Context, l net.Listener, n *node.Node) error {
+	s := &http.Server{
+		Handler:           handler(n),
+		ReadHeaderTimeout: 5 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		done <- s.Shutdown(grace)
+	}()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve socket: %w", err)
+	}
+	return <-done
+}
+
+func handler(n *node.Node) http.Handler {
+	g := gateway{n}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", g.status)
+	mux.HandleFunc("GET /v1/custodians", g.custodians)
+	mux.HandleFunc("GET /v1/blocks", g.blocks)
+	mux.HandleFunc("POST /v1/blocks", g.publish)
+	mux.HandleFunc("GET /v1/blocks/{ref}", g.block)
+	mux.HandleFunc("GET /v1/blocks/{ref}/holders", g.holders)
+	mux.HandleFunc("GET /v1/blocks/{ref}/torrent", g.torrent)
+	mux.HandleFunc("GET /v1/blocks/{ref}/content", g.content)
+	mux.HandleFunc("POST /v1/blocks/{ref}/fetch", g.fetch)
+	mux.HandleFunc("DELETE /v1/blocks/{ref}", g.delete)
+	return mux
+}
+
+type gateway struct{ n *node.Node }
+
+func (g gateway) status(w http.ResponseWriter, _ *http.Request) {
+	s, err := g.n.Status()
+	reply(w, s, err)
+}
+
+func (g gateway) custodians(w http.ResponseWriter, r *http.Request) {
+	ids, err := g.n.Custodians(r.Context())
+	reply(w, ids, err)
+}
+
+func (g gateway) blocks(w http.ResponseWriter, _ *http.Request) {
+	reply(w, g.n.Blocks(), nil)
+}
+
+func (g gateway) block(w http.ResponseWriter, r *http.Request) {
+	_, s, err := g.find(r)
+	reply(w, s, err)
+}
+
+// HoldersReply answers who keeps rows of a block.
+type HoldersReply struct {
+	Holders []node.Holder `json:"holders"`
+	Rows    int           `json:"rows"` // distinct rows they hold together
+}
+
+func (g gateway) holders(w http.ResponseWriter, r *http.Request) {
+	ref, err := node.ParseRef(r.PathValue("ref"))
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	hs, rows, err := g.n.Holders(r.Context(), ref)
+	reply(w, HoldersReply{Holders: hs, Rows: rows}, err)
+}
+
+func (g gateway) torrent(w http.ResponseWriter, r *http.Request) {
+	b, _, err := g.find(r)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-bittorrent")
+	w.Write(b.Bundle().Torrent()) // a reader that went away needs no answer
+}
+
+// content serves the bytes of a block that was checked whole, nothing else.
+func (g gateway) content(w http.ResponseWriter, r *http.Request) {
+	b, s, err := g.find(r)
+	if err == nil && !s.Whole {
+		err = fmt.Errorf("%w: %s is not whole in this home; `granary get` fetches it", blobstore.ErrNotFound, b.ID().Short())
+	}
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", time.Time{}, b.Content())
+}
+
+func (g gateway) delete(w http.ResponseWriter, r *http.Request) {
+	b, s, err := g.find(r)
+	if err == nil {
+		err = g.n.Remove(r.Context(), b.ID())
+	}
+	reply(w, s, err)
+}
+
+func (g gateway) publish(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	patience, err := time.ParseDuration(q.Get("patience"))
+	if err != nil {
+		reply(w, nil, exit.Usagef("", "patience: %w", err))
+		return
+	}
+	opt := node.PublishOptions{Announced: q.Get("wait") == "announced", Patience: patience}
+	stream(w, func(report node.Report) (any, error) {
+		p, err := g.n.Publish(r.Context(), q.Get("name"), r.Body, opt, report)
+		if err != nil {
+			return nil, err
+		}
+		return p.Result(), nil
+	})
+}
+
+func (g gateway) fetch(w http.ResponseWriter, r *http.Request) {
+	ref, opt, err := fetchRequest(r)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	stream(w, func(report node.Report) (any, error) {
+		f, err := g.n.Fetch(r.Context(), ref, opt, report)
+		if err != nil {
+			return nil, err
+		}
+		return f.Result(), nil
+	})
+}
+
+func fetchRequest(r *http.Request) (node.Ref, node.FetchOptions, error) {
+	var opt node.FetchOptions
+	ref, err := node.ParseRef(r.PathValue("ref"))
+	if err != nil {
+		return ref, opt, err
+	}
+	if opt.Patience, err = time.ParseDuration(r.URL.Query().Get("patience")); err != nil {
+		return ref, opt, exit.Usagef("", "patience: %w", err)
+	}
+	for _, p := range r.URL.Query()["peer"] {
+		addr, err := netip.ParseAddrPort(p)
+		if err != nil {
+			return ref, opt, exit.Usagef("a peer is an IP address and a port: 192.0.2.7:4748", "peer: %w", err)
+		}
+		opt.Peers = append(opt.Peers, addr)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxTorrent))
+	if err != nil {
+		return ref, opt, fmt.Errorf("read request: %w", err)
+	}
+	if len(body) > 0 {
+		b, err := erasure.ParseTorrent(body)
+		if err != nil {
+			return ref, opt, err
+		}
+		ref = node.Ref{ID: b.Info.ID(), Bundle: &b}
+	}
+	return ref, opt, nil
+}
+
+func (g gateway) find(r *http.Request) (*blobstore.Block, node.BlockStatus, error) {
+	ref, err := node.ParseRef(r.PathValue("ref"))
+	if err != nil {
+		return nil, node.BlockStatus{}, err
+	}
+	return g.n.Block(ref)
+}
+
+// reply writes one object: v, or the error in its place.
+func reply(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		v = NewError(err)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: encode %T: %v", v, err))
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.Write(b) // a reader that went away needs no answer
+}
+
+// stream runs call and writes its progress and outcome, a line each.
+func stream(w http.ResponseWriter, call func(node.Report) (any, error)) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	// Progress goes out while the request's body is still coming in.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	line := func(v any) {
+		var buf bytes.Buffer
+		if err := json.NewEncoder(&buf).Encode(v); err != nil {
+			panic(fmt.Sprintf("BUG: encode %T: %v", v, err))
+		}
+		w.Write(buf.Bytes())
+		_ = http.NewResponseController(w).Flush() // a reader that went away cancels r.Context
+	}
+	var last time.Time
+	result, err := call(func(p node.Progress) {
+		if done := p.Done == p.Total; done || time.Since(last) > 100*time.Millisecond {
+			last = time.Now()
+			line(NewProgress(p))
+		}
+	})
+	if err != nil {
+		line(NewError(err))
+		return
+	}
+	line(struct {
+		Kind
+		Result any `json:"result"`
+	}{Kind{"result", Schema}, result})
+}

@@ -1,0 +1,143 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/sampling/kad"
+	"granary/swarm"
+)
+
+const (
+	helloTimeout = 5 * time.Second
+
+	// Lookups repeat with growing pauses: the first ones matter while a small
+	// network is still finding itself, later ones only find who joined since.
+	firstPause = time.Second
+	lastPause  = 30 * time.Second
+
+	// maxAsking bounds the peers asked at once by one lookup.
+	maxAsking = 8
+)
+
+// eachHolder looks for holders of id again and again until ctx ends and calls
+// visit for each that answers, at most maxAsking at once. Peers in first are
+// asked before any lookup.
+func (n *Node) eachHolder(ctx context.Context, id erasure.ID, first []peer.ID, visit func(peer.ID, kad.Hello, error)) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, maxAsking)
+	ask := func(p peer.ID) {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			hctx, cancel := context.WithTimeout(ctx, helloTimeout)
+			defer cancel()
+			hello, err := n.host.Hello(hctx, p, id)
+			visit(p, hello, err)
+		})
+	}
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		for _, p := range first {
+			ask(p)
+		}
+		for h := range n.host.FindHolders(ctx, id) {
+			ask(h.Peer)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// supply feeds t with the holders of id until done is called. Only a torrent
+// address observed on an authenticated connection is ever added.
+func (n *Node) supply(ctx context.Context, t *swarm.Torrent, id erasure.ID, first []peer.ID) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		n.eachHolder(ctx, id, first, func(_ peer.ID, hello kad.Hello, err error) {
+			if err == nil && hello.Known && hello.Torrent.IsValid() {
+				t.AddPeers(hello.Torrent)
+			}
+		})
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+// describe puts the block's description into the store: from the reference
+// itself, from the first holder that has it, or from stock clients at addrs.
+// It ends with ErrNotFound when ctx does.
+func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []netip.AddrPort) (*blobstore.Block, error) {
+	if ref.Bundle != nil {
+		return n.store.Put(ctx, *ref.Bundle)
+	}
+	look, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	found := make(chan erasure.Bundle, 1)
+	var mu sync.Mutex
+	var foreign error // guarded by mu: some node was of another chain
+	offer := func(b erasure.Bundle) {
+		select {
+		case found <- b:
+			cancel()
+		default:
+		}
+	}
+	wg.Go(func() {
+		n.eachHolder(look, ref.ID, first, func(p peer.ID, hello kad.Hello, err error) {
+			if errors.Is(err, kad.ErrOtherChain) {
+				mu.Lock()
+				foreign = err
+				mu.Unlock()
+			}
+			if err != nil || !hello.Known {
+				return
+			}
+			if b, err := n.host.Bundle(look, p, ref.ID); err == nil {
+				offer(b)
+			} else if look.Err() == nil {
+				n.log.Debug("description refused", "peer", p, "block", ref.ID.Short(), "err", err)
+			}
+		})
+	})
+	if len(addrs) > 0 {
+		wg.Go(func() {
+			b, err := n.swarm.Describe(look, ref.ID, addrs)
+			if err == nil {
+				offer(b)
+			} else if look.Err() == nil {
+				n.log.Debug("no description from the swarm", "block", ref.ID.Short(), "err", err)
+			}
+		})
+	}
+	<-look.Done()
+	cancel()
+	wg.Wait()
+	select {
+	case b := <-found:
+		return n.store.Put(ctx, b)
+	default:
+	}
+	if foreign != nil {
+		return nil, foreign
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return nil, ctx.Err()
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, ref.ID)
+}

@@ -1,0 +1,199 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"granary/blobstore"
+	"granary/swarm"
+)
+
+// defaultPatience is how long a fetch waits without a new row.
+const defaultPatience = time.Minute
+
+// FetchOptions say how to fetch; the zero value works.
+type FetchOptions struct {
+	Peers    []netip.AddrPort // BitTorrent peers the user names, asked beside those found
+	Patience time.Duration    // give up after so long without a new row; 0: one minute
+}
+
+// Fetched tells how a block came to be whole.
+type Fetched struct {
+	Block  *blobstore.Block
+	Read   int64        // payload bytes received from peers
+	Rows   int          // rows held when decoding began
+	Peers  int          // peers connected at the end
+	Banned []netip.Addr // peers that sent wrong bytes, all torrents together
+	Took   time.Duration
+}
+
+// Fetch makes a block whole: it finds the block's description and holders,
+// downloads any k rows, decodes them, and checks that the result is clean. A
+// block that is whole already is returned at once. What was fetched before an
+// error is kept, so a later call resumes.
+//
+// Errors: ErrNotFound, ErrTooFewRows, ErrStalled, erasure.ErrNotClean,
+// blobstore.ErrQuota, and what the network gives.
+func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Report) (Fetched, error) {
+	began := time.Now()
+	if opt.Patience == 0 {
+		opt.Patience = defaultPatience
+	}
+	b, err := n.locate(ctx, ref, opt, report)
+	if err != nil {
+		return Fetched{}, err
+	}
+	got := Fetched{Block: b}
+	if n.cfg.Faults.Corrupt {
+		return got, n.seed(b)
+	}
+	if !b.Whole() {
+		if err := n.fill(ctx, b, opt, report, &got); err != nil {
+			return got, err
+		}
+	}
+	got.Took, got.Banned = time.Since(began), n.swarm.Banned()
+	return got, n.seed(b)
+}
+
+// locate returns the stored block of ref, with its description looked up when
+// the store does not have it.
+func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Report) (*blobstore.Block, error) {
+	id, err := n.Resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	b, err := n.store.Block(id)
+	if !errors.Is(err, blobstore.ErrNotFound) {
+		return b, err
+	}
+	report.to(Progress{Stage: "find", Text: "looking for holders of " + id.Short()})
+	look, cancel := context.WithTimeout(ctx, opt.Patience)
+	defer cancel()
+	return n.describe(look, ref, nil, opt.Peers)
+}
+
+// fill downloads any k rows of b and computes the rest.
+func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, report Report, got *Fetched) error {
+	t, err := n.swarm.Add(b)
+	if err != nil {
+		return err
+	}
+	t.AddPeers(opt.Peers...)
+	done := n.supply(ctx, t, b.ID(), nil)
+	limited, cancel := patient(ctx, b, opt.Patience)
+	err = t.FetchAny(limited, func(s swarm.Status) { report.to(fetchProgress(b, s)) })
+	s := t.Status()
+	cause := context.Cause(limited)
+	cancel()
+	done()
+	if err != nil {
+		if errors.Is(cause, ErrStalled) {
+			return stalled(b, s, opt.Patience)
+		}
+		return fmt.Errorf("fetch %s: %w", b.ID().Short(), err)
+	}
+	got.Read, got.Rows, got.Peers = s.Read, b.Rows(), s.Peers
+	if err := b.Complete(ctx, report.bytes("decode")); err != nil {
+		return fmt.Errorf("decode %s: %w", b.ID().Short(), err)
+	}
+	return nil
+}
+
+// stalled says why a fetch made no progress: no peers to ask, or too few rows
+// among all of them.
+func stalled(b *blobstore.Block, s swarm.Status, patience time.Duration) error {
+	g := b.Geometry()
+	reach := b.Held()
+	if s.Available.Cap() == reach.Cap() {
+		reach.Union(s.Available)
+	}
+	if rows := g.RowsIn(reach); s.Peers > 0 && rows < g.K() {
+		return fmt.Errorf("%w: %d of the %d rows needed for %s, from %d peers, after %v without a new one",
+			ErrTooFewRows, rows, g.K(), b.ID().Short(), s.Peers, patience)
+	}
+	return fmt.Errorf("%w: %d of %d rows of %s, %d peers, nothing new for %v",
+		ErrStalled, b.Rows(), g.K(), b.ID().Short(), s.Peers, patience)
+}
+
+func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
+	g := b.Geometry()
+	p := Progress{Stage: "fetch", Done: int64(min(s.Rows, g.K())), Total: int64(g.K()), Unit: "rows"}
+	p.Text = fmt.Sprintf("%d peers", s.Peers)
+	reach := b.Held()
+	if s.Available.Cap() == reach.Cap() {
+		reach.Union(s.Available)
+	}
+	if missing := g.K() - g.RowsIn(reach); missing > 0 {
+		p.Text += fmt.Sprintf("; %d more rows needed than they hold", missing)
+	}
+	return p
+}
+
+// patient returns a context that ends with ErrStalled as its cause once no
+// new row of b was held for the given time.
+func patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		tick := time.NewTicker(min(time.Second, limit/4+1))
+		defer tick.Stop()
+		rows, since := b.Rows(), time.Now()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if now := b.Rows(); now != rows {
+				rows, since = now, time.Now()
+			} else if time.Since(since) > limit {
+				cancel(ErrStalled)
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(context.Canceled) }
+}
+
+// Holder is one node that keeps rows of a block, as it says itself.
+type Holder struct {
+	Peer      string `json:"peer"`
+	Torrent   string `json:"torrent,omitempty"` // observed address and named port
+	Custodian bool   `json:"custodian"`
+	Rows      int    `json:"rows"`       // rows in the pieces it holds
+	Owed      int    `json:"owed"`       // rows its custody groups owe
+	ShareHeld bool   `json:"share_held"` // it holds all it owes
+	Err       string `json:"error,omitempty"`
+}
+
+// Holders looks in the DHT for those who keep rows of a stored block and asks
+// each what it holds. The second result is the number of distinct rows that
+// those found hold together.
+func (n *Node) Holders(ctx context.Context, ref Ref) ([]Holder, int, error) {
+	id, err := n.Resolve(ref)
+	if err != nil {
+		return nil, 0, err
+	}
+	b, err := n.store.Block(id)
+	if err != nil {
+		return nil, 0, err
+	}
+	holders, reach := n.holders(ctx, b)
+	return holders, b.Geometry().RowsIn(reach), nil
+}
+
+func sortHolders(hs []Holder) {
+	slices.SortFunc(hs, func(a, b Holder) int {
+		switch {
+		case a.Peer < b.Peer:
+			return -1
+		case a.Peer > b.Peer:
+			return 1
+		}
+		return 0
+	})
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/sampling/kad"
+	"granary/swarm"
+)
+
+// Config is what a node is made of. Chain, Node key and Dir are required; the
+// zero value of the rest works.
+type Config struct {
+	Dir        string             // the home: blocks and index
+	Chain      string             // chain ID
+	Identity   ed25519.PrivateKey // libp2p identity
+	Publisher  ed25519.PrivateKey // signs announcements; nil: the node does not publish
+	MayPublish func(ed25519.PublicKey) bool
+	Bootstrap  []string
+	Custody    int  // groups of 64 that each custodian of the network keeps
+	Custodian  bool // keep our own share of what is announced
+	Guest      bool // a one-shot command: DHT client, serves while it runs
+	Devnet     bool
+
+	IP           netip.Addr // zero: every address
+	Port         int        // libp2p; 0: any free one
+	TorrentPort  int        // BitTorrent; 0: any free one
+	Quota        int64      // bytes on disk; 0: no limit
+	UploadRate   int64      // bytes per second; 0: no limit
+	DownloadRate int64      // bytes per second; 0: no limit
+
+	Faults Faults // devnets only
+	Logger *slog.Logger
+}
+
+// Faults make a node misbehave, to show that others cope. They are accepted
+// only on a devnet.
+type Faults struct {
+	Corrupt bool // claim every piece of every block and serve wrong bytes
+}
+
+// Node is one running node. Its methods may be called by any number of
+// goroutines.
+type Node struct {
+	*Shelf
+	cfg   Config
+	log   *slog.Logger
+	swarm *swarm.Swarm
+	host  *kad.Host
+
+	ctx  context.Context // ends at Close; background work hangs on it
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu      sync.Mutex
+	custody map[erasure.ID]int64 // guarded by mu: padded bytes of blocks whose share is being fetched
+	closed  bool                 // guarded by mu: no new background work
+}
+
+// Open starts a node: store, swarm, network, then the work that was left
+// undone when it last stopped. Close ends it.
+func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
+	if cfg.Faults != (Faults{}) && !cfg.Devnet {
+		return nil, errors.New("faults are accepted only with a devnet's network file")
+	}
+	n := &Node{cfg: cfg, log: cfg.Logger, custody: map[erasure.ID]int64{}}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	n.ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+
+	store, err := blobstore.Open(ctx, cfg.Dir, blobstore.Config{Quota: cfg.Quota, Logger: n.log})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	n.Shelf = NewShelf(store, 0)
+	n.swarm, err = swarm.Open(swarm.Config{
+		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
+		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
+		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open swarm: %w", err)
+	}
+	n.host, err = kad.Open(ctx, kad.Config{
+		Chain: cfg.Chain, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
+		Bootstrap: cfg.Bootstrap, Devnet: cfg.Devnet, Client: cfg.Guest,
+		CustodyCount: cfg.Custody, Custodian: cfg.Custodian,
+		TorrentPort: n.swarm.Port(), Logger: n.log,
+	}, source{n})
+	if err != nil {
+		return nil, fmt.Errorf("open network: %w", err)
+	}
+	if cfg.Custodian {
+		n.groups = n.host.Groups()
+	}
+	if err := n.host.OnAnnounce(n.checkAnnouncement, n.heard); err != nil {
+		return nil, fmt.Errorf("listen for announcements: %w", err)
+	}
+	return n, n.resume()
+}
+
+// resume seeds what the store holds and takes up unfinished custody.
+func (n *Node) resume() error {
+	for _, b := range n.store.Blocks() {
+		if err := n.seed(b); err != nil {
+			return err
+		}
+		if msg := b.Note(noteAnnouncement); msg != nil && n.cfg.Custodian {
+			n.keepShare(b, nil)
+		}
+		if msg := b.Note(notePublished); msg != nil {
+			n.background(func(ctx context.Context) { n.reannounce(ctx, b.ID(), msg) })
+		}
+	}
+	return nil
+}
+
+// seed serves what b holds and names us as a holder of whole blocks.
+func (n *Node) seed(b *blobstore.Block) error {
+	t, err := n.swarm.Add(b)
+	if err != nil {
+		return fmt.Errorf("seed %s: %w", b.ID().Short(), err)
+	}
+	t.Refresh()
+	if b.Whole() || n.cfg.Faults.Corrupt {
+		n.host.ProvideBlock(b.ID())
+	}
+	return nil
+}
+
+// background runs f until it returns; Close cancels its context and waits.
+func (n *Node) background(f func(context.Context)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	n.work.Go(func() { f(n.ctx) })
+}
+
+// Close ends all work, leaves the network and closes the store. It may be
+// called twice.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.stop()
+	var errs []error
+	// The host goes first: its handlers read the store and start work.
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
+	}
+	n.work.Wait()
+	if n.swarm != nil {
+		errs = append(errs, n.swarm.Close())
+	}
+	if n.Shelf != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Remove stops serving a block and deletes its bytes.
+func (n *Node) Remove(ctx context.Context, id erasure.ID) error {
+	n.swarm.Remove(id)
+	n.host.StopProvidingBlock(id)
+	return n.Delete(ctx, id)
+}

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/sampling"
+)
+
+// Shelf is what a home keeps, seen without any network: enough to list and
+// show blocks while no node runs.
+type Shelf struct {
+	store  *blobstore.Store
+	groups sampling.GroupSet // the custody groups of the home; 0: it keeps none
+}
+
+// NewShelf shows the blocks of an open store. groups is the home's custody,
+// 0 for a home that is no custodian. The caller closes the store.
+func NewShelf(store *blobstore.Store, groups sampling.GroupSet) *Shelf {
+	return &Shelf{store: store, groups: groups}
+}
+
+// Resolve turns a prefix into the one stored ID that begins with it.
+func (s *Shelf) Resolve(ref Ref) (erasure.ID, error) {
+	if ref.Prefix == "" {
+		return ref.ID, nil
+	}
+	return s.store.Resolve(ref.Prefix)
+}
+
+// owed is the pieces of b that the home's custody groups owe.
+func (s *Shelf) owed(b *blobstore.Block) erasure.PieceSet {
+	return sampling.Owed(b.ID(), b.Geometry(), s.groups)
+}
+
+// BlockStatus tells what a home holds of one block.
+type BlockStatus struct {
+	Record
+	Held   int   `json:"rows_held"`
+	Pieces int   `json:"pieces_held"`
+	Whole  bool  `json:"whole"` // all rows held and checked clean
+	Proof  bool  `json:"proof_known"`
+	Owed   *Owed `json:"custody,omitempty"` // nil: no custodian
+}
+
+// Owed is a custodian's share of one block.
+type Owed struct {
+	Rows int  `json:"rows"`
+	Held bool `json:"held"`
+}
+
+// Blocks returns what the home holds, by ID.
+func (s *Shelf) Blocks() []BlockStatus {
+	all := []BlockStatus{}
+	for _, b := range s.store.Blocks() {
+		all = append(all, s.blockStatus(b))
+	}
+	return all
+}
+
+// Block returns the stored block that ref names, and how it stands.
+func (s *Shelf) Block(ref Ref) (*blobstore.Block, BlockStatus, error) {
+	id, err := s.Resolve(ref)
+	if err != nil {
+		return nil, BlockStatus{}, err
+	}
+	b, err := s.store.Block(id)
+	if err != nil {
+		return nil, BlockStatus{}, err
+	}
+	return b, s.blockStatus(b), nil
+}
+
+func (s *Shelf) blockStatus(b *blobstore.Block) BlockStatus {
+	held := b.Held()
+	st := BlockStatus{
+		Record: NewRecord(b.Bundle().Info), Held: b.Geometry().RowsIn(held), Pieces: held.Count(),
+		Whole: b.Whole(), Proof: b.Bundle().Proof != nil,
+	}
+	if s.groups != 0 {
+		owed := s.owed(b)
+		st.Owed = &Owed{Rows: b.Geometry().RowsIn(owed), Held: held.Contains(owed)}
+	}
+	return st
+}
+
+// Delete removes a block and all its bytes from the home.
+func (s *Shelf) Delete(ctx context.Context, id erasure.ID) error {
+	return s.store.Delete(ctx, id)
+}

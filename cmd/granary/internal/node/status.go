@@ -1,0 +1,52 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"net/netip"
+
+	"granary/sampling"
+	"granary/sampling/kad"
+)
+
+// Status tells how a node stands.
+type Status struct {
+	Chain     string         `json:"chain_id"`
+	Peer      string         `json:"peer"`
+	Publisher string         `json:"publisher,omitempty"` // ed25519 public key in hex
+	MayPub    bool           `json:"may_publish"`
+	Custodian bool           `json:"custodian"`
+	Groups    []int          `json:"groups"`
+	Addrs     []string       `json:"addrs"`
+	Torrent   netip.AddrPort `json:"torrent"`
+	Peers     []kad.PeerInfo `json:"peers"`
+	Banned    []netip.Addr   `json:"banned"`
+	Blocks    int            `json:"blocks"`
+	Bytes     int64          `json:"bytes"` // on disk
+	Quota     int64          `json:"quota"` // 0: no limit
+}
+
+// Status returns how the node stands now.
+func (n *Node) Status() (Status, error) {
+	usage, err := n.store.Usage()
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Chain: n.cfg.Chain, Peer: n.host.ID().String(), Custodian: n.cfg.Custodian,
+		Addrs: n.host.Addrs(), Torrent: netip.AddrPortFrom(n.cfg.IP, uint16(n.swarm.Port())),
+		Peers: n.host.Peers(), Banned: n.swarm.Banned(),
+		Blocks: usage.Blocks, Bytes: usage.Bytes, Quota: usage.Quota,
+	}
+	if n.cfg.Publisher != nil {
+		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
+		s.Publisher = hex.EncodeToString(key)
+		s.MayPub = n.cfg.MayPublish != nil && n.cfg.MayPublish(key)
+	}
+	for g := range sampling.Groups {
+		if n.groups&(1<<g) != 0 {
+			s.Groups = append(s.Groups, g)
+		}
+	}
+	return s, nil
+}

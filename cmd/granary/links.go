@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"granary/cmd/granary/internal/durable"
+	"granary/cmd/granary/internal/folder"
+	"granary/cmd/granary/internal/node"
+)
+
+func (a *app) magnet() *cobra.Command {
+	return &cobra.Command{
+		Use:   "magnet REF",
+		Short: "Print a block's magnet link",
+		Long: `Prints the link that finds the block in any BitTorrent v2 client. A whole ID
+or a .torrent needs no home.
+
+Exit status: 0 printed; 1 no stored block begins so; 64 REF refused.`,
+		Example: "  granary magnet 4f1c9a02",
+		GroupID: "blocks",
+		Args:    exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := node.ParseRef(args[0])
+			if err != nil {
+				return err
+			}
+			id, link := ref.ID.String(), ref.ID.Magnet()
+			if ref.Prefix != "" {
+				err = a.blocks(cmd.Context(), func(s shelf) error {
+					b, err := s.Block(cmd.Context(), ref.Prefix)
+					id, link = b.ID, b.Magnet
+					return err
+				})
+			}
+			if err != nil {
+				return err
+			}
+			return a.ui.Result(map[string]string{"id": id, "magnet": link}, func(w io.Writer) { fmt.Fprintln(w, link) })
+		},
+	}
+}
+
+func (a *app) torrent() *cobra.Command {
+	var out string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "torrent REF",
+		Short: "Write a block's .torrent file",
+		Long: `Writes a torrent with piece layers, for any BitTorrent v2 client. The block
+must be known in this home; no row of it need be held.
+
+Exit status: 0 written; 1 the home has no such block; 64 REF or output refused.`,
+		Example: "  granary torrent 4f1c9a02 -o block.torrent",
+		GroupID: "blocks",
+		Args:    exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := shelfRef(args[0])
+			if err != nil {
+				return err
+			}
+			return a.blocks(cmd.Context(), func(s shelf) error {
+				b, err := s.Block(cmd.Context(), ref)
+				if err != nil {
+					return err
+				}
+				raw, err := s.Torrent(cmd.Context(), b.ID)
+				if err != nil {
+					return err
+				}
+				if out == "-" {
+					_, err := a.ui.Out().Write(raw)
+					return err
+				}
+				if out == "" {
+					out = b.Name + ".torrent"
+				}
+				if err := folder.Free(out, force); err != nil {
+					return err
+				}
+				if err := durable.Write(out, raw, 0o644); err != nil {
+					return err
+				}
+				return a.ui.Result(map[string]string{"id": b.ID, "output": out}, func(w io.Writer) { fmt.Fprintln(w, out) })
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write (default: NAME.torrent; - for standard output)")
+	cmd.Flags().BoolVar(&force, "force", false, "replace the output if it exists")
+	return cmd
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"golang.org/x/text/unicode/norm"
+
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/gateway"
+	"granary/cmd/granary/internal/node"
+	"granary/erasure"
+)
+
+func (a *app) publish() *cobra.Command {
+	var s *config.Settings
+	var name, wait, network string
+	var patience time.Duration
+	cmd := &cobra.Command{
+		Use:   "publish FILE",
+		Short: "Hand a file to the network",
+		Long: `Codes FILE (- for standard input), stores and seeds it, announces it, and
+waits until the custodians that answer hold their shares on disk.
+
+The home's publisher key must be among the network's publishers. Without a
+running node the block stays in this home and is seeded while it is waited
+for; run ` + "`granary node`" + ` to go on seeding.
+
+Exit status: 0 held; 7 quota; 64 empty, oversized or a refused name; 75 no
+custodian reported its share in time (the block stays announced); 130
+interrupted.`,
+		Example: "  granary publish testdata/sepolia-00000-643a00f7.era1",
+		GroupID: "blocks",
+		Args:    exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if wait != "custody" && wait != "announced" {
+				return exit.Usagef("--wait custody (default) or --wait announced", "--wait %q is not known", wait)
+			}
+			in, name, err := a.input(args[0], name)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
+				opt := node.PublishOptions{Announced: wait == "announced", Patience: patience}
+				r, err := c.Publish(cmd.Context(), name, in, opt, a.ui.Progress)
+				if err != nil {
+					return err
+				}
+				return a.ui.Result(r, func(w io.Writer) {
+					fmt.Fprintf(w, "%s\n%s\n", r.ID, r.Magnet)
+					a.ui.Note("%s, %s, %d rows, held by %d custodians", r.Name, humanize.IBytes(uint64(r.Length)), r.Rows, r.Custodians)
+				})
+			})
+		},
+	}
+	s = config.Flags(cmd.Flags())
+	cmd.Flags().StringVar(&name, "name", "", "the block's name (default: the file's, or \"block\")")
+	cmd.Flags().StringVar(&wait, "wait", "custody", "return when custodians hold their shares (custody) or at once (announced)")
+	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without news")
+	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
+	return cmd
+}
+
+// input opens FILE or standard input and says under which name it goes.
+func (a *app) input(path, name string) (io.ReadCloser, string, error) {
+	if path == "-" {
+		if name == "" {
+			name = "block"
+		}
+		return io.NopCloser(a.stdin), norm.NFC.String(name), nil
+	}
+	name, err := blockName(path, name)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("open content: %w", err)
+	}
+	st, err := f.Stat()
+	if err == nil && st.IsDir() {
+		err = exit.Usagef("publish one file at a time", "%s is a folder", path)
+	}
+	if err == nil && st.Mode().IsRegular() {
+		// Refused here, before a byte travels.
+		if _, lerr := erasure.NewGeometry(st.Size()); lerr != nil {
+			err = fmt.Errorf("%s: %w", path, lerr)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, name, nil
+}
+
+// blockName is the name that the block of the file at path gets.
+func blockName(path, name string) (string, error) {
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	name = norm.NFC.String(name)
+	return name, erasure.CheckName(name)
+}

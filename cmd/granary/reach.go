@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"granary/blobstore"
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/gateway"
+	"granary/cmd/granary/internal/node"
+	"granary/sampling"
+)
+
+// reach calls f with a client of the home's node. Where none runs, one is
+// opened for as long as f takes: in the prepared home, or, when network names
+// a network file and the home is none, as a guest that keeps nothing.
+func (a *app) reach(ctx context.Context, flags *pflag.FlagSet, s *config.Settings, network string, f func(c *gateway.Client, guest bool) error) error {
+	home, guest, err := a.openHome(network)
+	if err != nil {
+		return err
+	}
+	if c, err := gateway.Dial(ctx, config.Socket(a.home)); err == nil {
+		return errors.Join(f(c, false), c.Close())
+	}
+	if err := s.Resolve(flags, a.home); err != nil {
+		return err
+	}
+	if !flags.Changed("port") {
+		s.Port, s.TorrentPort = 0, 0 // a passing command needs no fixed ports
+	}
+	cfg := nodeConfig(home, s)
+	cfg.Guest, cfg.Custodian, cfg.Logger = true, false, a.logger()
+	return host(ctx, cfg, func(_ context.Context, c *gateway.Client) error { return f(c, guest) })
+}
+
+// openHome opens the prepared home, or makes a guest of the named network.
+func (a *app) openHome(network string) (home *config.Home, guest bool, err error) {
+	home, err = config.OpenHome(a.home)
+	if network == "" || err != nil && !errors.Is(err, config.ErrNoHome) {
+		return home, false, err
+	}
+	n, nerr := config.LoadNetwork(network)
+	if nerr != nil {
+		return nil, false, nerr
+	}
+	if err == nil {
+		if n.ChainID != home.Network.ChainID {
+			return nil, false, fmt.Errorf("%w: %s is on chain %s, %s is of %s",
+				config.ErrOtherNetwork, a.home, home.Network.ChainID, network, n.ChainID)
+		}
+		return home, false, nil
+	}
+	dir := filepath.Join(a.home, "guest", n.ChainID)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, false, fmt.Errorf("make folder for the download: %w", err)
+	}
+	a.home = dir
+	home, err = config.Guest(dir, n)
+	return home, true, err
+}
+
+// nodeConfig is the node that a home and its settings describe.
+func nodeConfig(h *config.Home, s *config.Settings) node.Config {
+	return node.Config{
+		Dir: h.Dir, Chain: h.Network.ChainID, Identity: h.Node,
+		Publisher: h.Publisher, MayPublish: h.Network.MayPublish,
+		Bootstrap: h.Network.Bootstrap, Custody: h.Network.Custody, Devnet: h.Network.Devnet,
+		Custodian: s.Role == "seeder",
+		IP:        s.Listen, Port: s.Port, TorrentPort: s.TorrentPort,
+		Quota: int64(s.Quota), UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
+	}
+}
+
+// host runs a node, answers on its home's socket, and ends both when f
+// returns or ctx ends.
+func host(ctx context.Context, cfg node.Config, f func(context.Context, *gateway.Client) error) (err error) {
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	path := config.Socket(cfg.Dir)
+	l, err := gateway.Listen(path)
+	if err != nil {
+		return err
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return gateway.Serve(serving, l, n) })
+	group.Go(func() error {
+		defer stop()
+		c, err := gateway.Dial(ctx, path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(ctx, c), c.Close())
+	})
+	return group.Wait()
+}
+
+// blocks calls f with what lists and shows blocks: the running node, or the
+// home itself while none runs.
+func (a *app) blocks(ctx context.Context, f func(shelf) error) error {
+	if c, err := gateway.Dial(ctx, config.Socket(a.home)); err == nil {
+		return errors.Join(f(c), c.Close())
+	}
+	home, err := config.OpenHome(a.home)
+	if err != nil {
+		return err
+	}
+	store, err := blobstore.Open(ctx, a.home, blobstore.Config{Logger: a.logger()})
+	if err != nil {
+		return err
+	}
+	id, err := home.PeerID()
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	groups := sampling.Custody(home.Network.ChainID, []byte(id), home.Network.Custody)
+	return errors.Join(f(offline{node.NewShelf(store, groups)}), store.Close())
+}
+
+// shelf lists and shows blocks, with or without a running node.
+type shelf interface {
+	Blocks(ctx context.Context) ([]node.BlockStatus, error)
+	Block(ctx context.Context, ref string) (node.BlockStatus, error)
+	Torrent(ctx context.Context, ref string) ([]byte, error)
+}
+
+type offline struct{ shelf *node.Shelf }
+
+func (o offline) Blocks(context.Context) ([]node.BlockStatus, error) { return o.shelf.Blocks(), nil }
+
+func (o offline) Block(_ context.Context, ref string) (node.BlockStatus, error) {
+	r, err := node.ParseRef(ref)
+	if err != nil {
+		return node.BlockStatus{}, err
+	}
+	_, s, err := o.shelf.Block(r)
+	return s, err
+}
+
+func (o offline) Torrent(_ context.Context, ref string) ([]byte, error) {
+	r, err := node.ParseRef(ref)
+	if err != nil {
+		return nil, err
+	}
+	b, _, err := o.shelf.Block(r)
+	if err != nil {
+		return nil, err
+	}
+	return b.Bundle().Torrent(), nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/ui"
+)
+
+// app is what every verb shares: the printer and the global flags.
+type app struct {
+	ui      *ui.UI
+	stdin   io.Reader
+	stderr  io.Writer
+	home    string
+	verbose int
+}
+
+// run executes one command line and returns the process's exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{ui: ui.New(stdout, stderr), stdin: stdin, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		a.ui.Done()
+		return exit.OK
+	}
+	return a.ui.Fail(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "granary",
+		Short: "Keep published data available without trusting anyone in particular",
+		Long: `Granary codes content into rows, shares them as an ordinary BitTorrent v2
+torrent, and gets them back from any half of them. A block's ID is its magnet
+link.`,
+		Example:       "  granary demo testdata/sepolia-00000-643a00f7.era1",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// Cobra's own answer to an unknown verb has no status of its own.
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return exit.Usagef("`granary --help` lists the verbs", "unknown verb %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.home, "home", config.DefaultDir(), "folder of keys, settings and blocks (or GRANARY_HOME)")
+	f.BoolVar(&a.ui.JSON, "json", false, "print one JSON object per line on standard output")
+	f.BoolVarP(&a.ui.Quiet, "quiet", "q", false, "print no progress and no notes")
+	f.CountVarP(&a.verbose, "verbose", "v", "log what the node does to standard error; twice for every detail")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return exit.Usagef("`"+cmd.CommandPath()+" --help` lists its flags", "%w", err)
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "start", Title: "Start here:"},
+		&cobra.Group{ID: "blocks", Title: "Blocks:"},
+		&cobra.Group{ID: "node", Title: "The node:"},
+		&cobra.Group{ID: "offline", Title: "Without a network:"},
+	)
+	root.AddCommand(
+		a.demo(), a.devnet(),
+		a.publish(), a.get(), a.list(), a.show(), a.torrent(), a.magnet(),
+		a.init(), a.node(), a.status(),
+		a.inspect(), a.encode(), a.decode(), a.version(),
+	)
+	return root
+}
+
+// logger is where the node writes: nowhere unless -v asks for it.
+func (a *app) logger() *slog.Logger {
+	switch a.verbose {
+	case 0:
+		return slog.New(slog.DiscardHandler)
+	case 1:
+		return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// exactly refuses another number of arguments with the usage line as hint.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return exit.Usagef("usage: "+cmd.UseLine(), "%s takes %d argument(s), not %d", cmd.CommandPath(), n, len(args))
+		}
+		return nil
+	}
+}

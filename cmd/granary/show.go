@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/gateway"
+	"granary/cmd/granary/internal/node"
+)
+
+func (a *app) list() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the blocks of this home",
+		Long: `Lists what this home holds, with or without a running node.
+
+Exit status: 0 listed; 8 another process has the home; 64 no home.`,
+		Example: "  granary list --json",
+		GroupID: "blocks",
+		Args:    exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.blocks(cmd.Context(), func(s shelf) error {
+				all, err := s.Blocks(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.ui.Result(map[string]any{"blocks": all}, func(w io.Writer) {
+					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+					fmt.Fprintln(t, "ID\tSIZE\tROWS\tSTATE\tNAME")
+					for _, b := range all {
+						fmt.Fprintf(t, "%s\t%s\t%d/%d\t%s\t%s\n", b.ID[:16], humanize.IBytes(uint64(b.Length)), b.Held, b.Rows, state(b), b.Name)
+					}
+					t.Flush()
+				})
+			})
+		},
+	}
+}
+
+func state(b node.BlockStatus) string {
+	switch {
+	case b.Whole:
+		return "whole"
+	case b.Owed != nil && b.Owed.Held:
+		return "custody held"
+	case b.Held == 0:
+		return "empty"
+	}
+	return "partial"
+}
+
+func (a *app) show() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show REF",
+		Short: "Show one block, and who holds it",
+		Long: `Shows a block of this home. With a running node it also asks the DHT, and
+those it names, who holds how much.
+
+Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
+		Example: "  granary show 4f1c9a02",
+		GroupID: "blocks",
+		Args:    exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.blocks(cmd.Context(), func(s shelf) error {
+				ref, err := shelfRef(args[0])
+				if err != nil {
+					return err
+				}
+				b, err := s.Block(cmd.Context(), ref)
+				if err != nil {
+					return err
+				}
+				out := struct {
+					node.BlockStatus
+					*gateway.HoldersReply `json:"network,omitempty"`
+				}{BlockStatus: b}
+				if c, ok := s.(*gateway.Client); ok {
+					h, err := c.Holders(cmd.Context(), b.ID)
+					if err != nil {
+						return err
+					}
+					out.HoldersReply = &h
+				}
+				return a.ui.Result(out, func(w io.Writer) {
+					printRecord(w, b.Record)
+					fmt.Fprintf(w, "here          %d of %d rows, %s\n", b.Held, b.Rows, state(b))
+					if out.HoldersReply == nil {
+						return
+					}
+					fmt.Fprintf(w, "network       %d holders, %d distinct rows (%d are enough)\n", len(out.Holders), out.HoldersReply.Rows, b.Rows/2)
+					for _, h := range out.Holders {
+						fmt.Fprintf(w, "  %s  %d rows%s\n", h.Peer, h.Rows, holderNote(h))
+					}
+				})
+			})
+		},
+	}
+}
+
+func holderNote(h node.Holder) string {
+	switch {
+	case h.Err != "":
+		return ", no answer: " + h.Err
+	case h.ShareHeld:
+		return ", its share"
+	case h.Custodian:
+		return fmt.Sprintf(", owes %d", h.Owed)
+	}
+	return ""
+}
+
+// shelfRef reduces a reference to what names a stored block.
+func shelfRef(s string) (string, error) {
+	ref, err := node.ParseRef(s)
+	if err != nil || ref.Prefix != "" {
+		return ref.Prefix, err
+	}
+	return ref.ID.String(), nil
+}
+
+// printRecord prints a block's record for people.
+func printRecord(w io.Writer, r node.Record) {
+	fmt.Fprintf(w, "ID            %s\nname          %s\nlength        %d bytes (%s)\n", r.ID, r.Name, r.Length, humanize.IBytes(uint64(r.Length)))
+	fmt.Fprintf(w, "rows          %d (k = %d), pieces of %s\n", r.Rows, r.Rows/2, humanize.IBytes(uint64(r.PieceLength)))
+	fmt.Fprintf(w, "content root  %s\nparity root   %s\nproof hash    %s\nmagnet        %s\n", r.ContentRoot, r.ParityRoot, r.ProofHash, r.Magnet)
+}
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how the node stands",
+		Long: `Shows the node of this home: its network, peers, custody, disk use and bans;
+or that none runs.
+
+Exit status: 0 shown, running or not; 64 no home.`,
+		Example: "  granary status --json",
+		GroupID: "node",
+		Args:    exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := gateway.Dial(cmd.Context(), config.Socket(a.home))
+			if err != nil {
+				return a.resting()
+			}
+			defer c.Close()
+			return a.running(cmd.Context(), c)
+		},
+	}
+}
+
+func (a *app) resting() error {
+	h, err := config.OpenHome(a.home)
+	if err != nil {
+		return err
+	}
+	return a.ui.Result(map[string]any{"running": false, "home": a.home, "chain_id": h.Network.ChainID}, func(w io.Writer) {
+		fmt.Fprintf(w, "home     %s\nnetwork  %s\nnode     not running; start it with `granary node`\n", a.home, h.Network.ChainID)
+	})
+}
+
+func (a *app) running(ctx context.Context, c *gateway.Client) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return a.ui.Result(struct {
+		Running bool   `json:"running"`
+		Home    string `json:"home"`
+		node.Status
+	}{true, a.home, s}, func(w io.Writer) {
+		quota := "no limit"
+		if s.Quota > 0 {
+			quota = humanize.IBytes(uint64(s.Quota))
+		}
+		fmt.Fprintf(w, "home       %s\nnetwork    %s\npeer       %s\n", a.home, s.Chain, s.Peer)
+		for _, addr := range s.Addrs {
+			fmt.Fprintf(w, "listens    %s\n", addr)
+		}
+		fmt.Fprintf(w, "torrents   %s\npeers      %d\n", s.Torrent, len(s.Peers))
+		if s.Custodian {
+			fmt.Fprintf(w, "custody    %d of 64 groups\n", len(s.Groups))
+		}
+		fmt.Fprintf(w, "blocks     %d, %s on disk of %s\n", s.Blocks, humanize.IBytes(uint64(s.Bytes)), quota)
+		if s.Publisher != "" {
+			may := "may not publish here"
+			if s.MayPub {
+				may = "may publish here"
+			}
+			fmt.Fprintf(w, "publisher  %s, %s\n", s.Publisher, may)
+		}
+		for _, ip := range s.Banned {
+			fmt.Fprintf(w, "banned     %s\n", ip)
+		}
+	})
+}
