@@ -18,7 +18,7 @@ import (
 // refBlock is everything that the specification derives from content.
 type refBlock struct {
 	rows    [][]byte // 2k: content, then parity
-	y       [][]byte // 2k: the combination of every row
+	y       [][]byte // k: the combination of every content row
 	content erasure.Root
 	parity  erasure.Root
 	layers  [2][]erasure.Root
@@ -62,10 +62,10 @@ func (b refBlock) describe(name string, length int) refBlock {
 	}
 	combination := refCoefficients(k, length, b.content, b.parity)
 	b.y = nil
-	for _, row := range b.rows {
+	for _, row := range b.rows[:k] {
 		b.y = append(b.y, combination.of(row))
 	}
-	proof := sha256.Sum256(slices.Concat(b.y[:k]...))
+	proof := sha256.Sum256(slices.Concat(b.y...))
 	file := func(root erasure.Root) any {
 		return map[string]any{"": map[string]any{"length": 16384 * k, "pieces root": string(root[:])}}
 	}
@@ -106,32 +106,29 @@ func refPath(leaves []erasure.Root, width, leaf int) []erasure.Root {
 }
 
 // refBasis is the list of basis elements in the specification.
-var refBasis = []uint32{
+var refBasis = []uint16{
 	0x0001, 0xACCA, 0x3C0E, 0x163E, 0xC582, 0xED2E, 0x914C, 0x4012,
 	0x6C98, 0x10D8, 0x6A72, 0xB900, 0xFDB8, 0xFB34, 0xFF38, 0x991E,
 }
 
-func refPoly(coordinates uint16) (p uint32) {
-	for bit, basis := range refBasis {
-		if coordinates>>bit&1 == 1 {
-			p ^= basis
+// refTables map coordinates to polynomials over GF(2) and back.
+var refTables = sync.OnceValue(func() *struct{ poly, coordinates [1 << 16]uint16 } {
+	t := new(struct{ poly, coordinates [1 << 16]uint16 })
+	for v := range t.poly {
+		for bit, basis := range refBasis {
+			if v>>bit&1 == 1 {
+				t.poly[v] ^= basis
+			}
 		}
+		t.coordinates[t.poly[v]] = uint16(v)
 	}
-	return p
-}
-
-// refCoordinates is the inverse of refPoly.
-var refCoordinates = sync.OnceValue(func() []uint16 {
-	table := make([]uint16, 1<<16)
-	for v := range table {
-		table[refPoly(uint16(v))] = uint16(v)
-	}
-	return table
+	return t
 })
 
 // refMul multiplies polynomials over GF(2) modulo 0x1002D, bit by bit.
 func refMul(a, b uint16) uint16 {
-	pa, pb, product := refPoly(a), refPoly(b), uint32(0)
+	t := refTables()
+	pa, pb, product := uint32(t.poly[a]), t.poly[b], uint32(0)
 	for ; pb != 0; pb >>= 1 {
 		if pb&1 == 1 {
 			product ^= pa
@@ -140,7 +137,7 @@ func refMul(a, b uint16) uint16 {
 			pa ^= 0x1002D
 		}
 	}
-	return refCoordinates()[product]
+	return t.coordinates[product]
 }
 
 // refInv is a^(2^16-2).

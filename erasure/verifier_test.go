@@ -188,7 +188,7 @@ func TestVerifierRejectsRowsOutsideTheCode(t *testing.T) {
 
 		// The proof vector is that of the code word nearest by, as a liar who
 		// wants most rows to verify would publish.
-		y := append([][]byte{}, b.y[:k]...)
+		y := append([][]byte{}, b.y...)
 		if lie < k {
 			y[lie] = refCoefficients(k, length, b.content, b.parity).of(honest.rows[lie])
 		}
