@@ -24,7 +24,7 @@ type peer struct {
 // tried it, or lost the connection, so we hand it over again.
 type address struct {
 	next  time.Time // not to be dialled before
-	tries int       // since it last sent a row
+	tries int       // since it was last connected
 }
 
 const (
@@ -162,7 +162,12 @@ func (t *Torrent) peerCame(pc *torrent.PeerConn) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.peers[pc] = &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}}
+	p := &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}}
+	t.peers[pc] = p
+	if a := t.addrs[p.addr]; a != nil {
+		a.tries = 0
+		a.retryAfter(time.Now())
+	}
 }
 
 func (t *Torrent) peerLeft(pc *torrent.PeerConn) {
@@ -222,16 +227,5 @@ func (t *Torrent) received(from *torrent.Peer, piece int) {
 	}
 	if p := t.peers[pc]; p != nil {
 		p.progress = now
-		if a := t.addrs[netip.AddrPortFrom(p.addr.Addr(), p.port())]; a != nil {
-			a.tries = 0
-		}
 	}
-}
-
-// port is where the peer can be dialled, as far as is known.
-func (p *peer) port() uint16 {
-	if p.listens != 0 {
-		return p.listens
-	}
-	return p.addr.Port()
 }
