@@ -171,6 +171,9 @@ func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
 	if err := b.unhold(gone); err != nil {
 		return fmt.Errorf("drop pieces of %s: %w", b.id, err)
 	}
+	if err := b.s.at("drop: punch"); err != nil {
+		return err
+	}
 	if err := b.discard(gone); err != nil {
 		return fmt.Errorf("drop pieces of %s: %w", b.id, err)
 	}

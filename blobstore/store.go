@@ -2,7 +2,6 @@ package blobstore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -204,7 +203,10 @@ func (s *Store) Delete(ctx context.Context, id erasure.ID) error {
 		}
 		defer end()
 	}
-	if err := cmp.Or(s.at("delete: bury"), s.index.bury(id)); err != nil {
+	if err := s.at("delete: bury"); err != nil {
+		return err
+	}
+	if err := s.index.bury(id); err != nil {
 		return fmt.Errorf("delete %s: %w", id, err)
 	}
 	s.mu.Lock()
@@ -233,7 +235,10 @@ func (s *Store) remove(id erasure.ID) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := cmp.Or(syncDir(s.blocks), s.at("delete: rest")); err != nil {
+	if err := syncDir(s.blocks); err != nil {
+		return err
+	}
+	if err := s.at("delete: rest"); err != nil {
 		return err
 	}
 	return s.index.rest(id)

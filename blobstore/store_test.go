@@ -2,8 +2,10 @@ package blobstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -34,19 +36,24 @@ func (m memory) WriteAt(p []byte, off int64) (int, error) { return copy(m[off:],
 
 func encode(t testing.TB, seed uint64, length int) encoded {
 	t.Helper()
-	g, err := erasure.NewGeometry(int64(length))
+	e, err := newEncoded(t.Context(), seed, length)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return e
+}
+
+func newEncoded(ctx context.Context, seed uint64, length int) (encoded, error) {
+	g, err := erasure.NewGeometry(int64(length))
+	if err != nil {
+		return encoded{}, err
 	}
 	e := encoded{content: content(seed, length)}
 	e.files[0] = make([]byte, g.PaddedLength())
 	copy(e.files[0], e.content)
 	e.files[1] = make([]byte, g.PaddedLength())
-	e.bundle, err = erasure.Commit(t.Context(), "block", int64(length), bytes.NewReader(e.files[0]), memory(e.files[1]), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
+	e.bundle, err = erasure.Commit(ctx, "block", int64(length), bytes.NewReader(e.files[0]), memory(e.files[1]), nil)
+	return e, err
 }
 
 func (e encoded) id() erasure.ID { return e.bundle.Info.ID() }
@@ -220,3 +227,4 @@ func TestCompleteMakesWholeFromAnyHalf(t *testing.T) {
 	}
 }
 
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -1,0 +1,9 @@
+package blobstore
+
+// WithStep has step called at each named step of every write path; an error it
+// returns fails the step. A test that kills its process there shows what a
+// crash at that point leaves behind.
+func (c Config) WithStep(step func(name string) error) Config {
+	c.step = step
+	return c
+}

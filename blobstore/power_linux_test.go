@@ -1,0 +1,94 @@
+package blobstore_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// cutPower makes the ext4 that holds dir lose, from now on, all that is not on
+// its disk yet, journal included: what a power failure does.
+func cutPower(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const shutdown = 0x8004587d // EXT4_IOC_SHUTDOWN = _IOR('X', 125, __u32)
+	flags := uint32(2)          // EXT4_GOING_FLAGS_NOLOGFLUSH
+	if _, _, e := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&flags))); e != 0 {
+		return e
+	}
+	return nil
+}
+
+func run(t *testing.T, name string, args ...string) error {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		return errors.Join(err, errors.New(string(out)))
+	}
+	return nil
+}
+
+// disk is an ext4 in a file, mounted.
+type disk struct{ image, dir string }
+
+func newDisk(t *testing.T, bytes int64) disk {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	d := disk{image: filepath.Join(t.TempDir(), "disk"), dir: t.TempDir()}
+	if err := os.WriteFile(d.image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(d.image, bytes); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t, "mkfs.ext4", "-q", "-F", d.image); err != nil {
+		t.Skipf("no mkfs.ext4: %v", err)
+	}
+	if err := run(t, "mount", "-o", "loop", d.image, d.dir); err != nil {
+		t.Skipf("cannot mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(d.dir, 0) })
+	return d
+}
+
+func (d disk) remount(t *testing.T) {
+	t.Helper()
+	if err := syscall.Unmount(d.dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t, "mount", "-o", "loop", d.image, d.dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
+	stride := 3
+	if testing.Short() {
+		stride = 20
+	}
+	d := newDisk(t, 32<<20)
+	for step := 1; ; step += stride {
+		dir := filepath.Join(d.dir, "store")
+		said, ended := runChild(t, dir, step, childCut+"=1")
+		if ended {
+			return
+		}
+		d.remount(t)
+		checkLife(t, dir, said)
+		if t.Failed() {
+			t.Fatalf("power cut at step %d, having said %q", step, said)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
