@@ -199,19 +199,22 @@ func refParity(content [][]byte) (parity [][]byte) {
 // two levels multiplied out.
 type refCombination [8192][8]uint16
 
-func refCoefficients(k, length int, content, parity erasure.Root) *refCombination {
+// refStream is the output of SHAKE-128 that the coefficients are read from.
+func refStream(k, length int, content, parity erasure.Root) []byte {
 	seed := []byte("granary/block/v1/combination")
 	seed = binary.LittleEndian.AppendUint32(seed, uint32(k))
 	seed = binary.LittleEndian.AppendUint64(seed, uint64(length))
 	seed = append(append(seed, content[:]...), parity[:]...)
-	shake := sha3.NewSHAKE128()
-	shake.Write(seed)
+	return sha3.SumSHAKE128(seed, 8192)
+}
+
+func refCoefficients(k, length int, content, parity erasure.Root) *refCombination {
+	stream := refStream(k, length, content, parity)
 	read := func() (table [256][8]uint16) {
 		for i := range table {
 			for l := range table[i] {
-				var b [2]byte
-				shake.Read(b[:])
-				table[i][l] = binary.LittleEndian.Uint16(b[:])
+				table[i][l] = binary.LittleEndian.Uint16(stream)
+				stream = stream[2:]
 			}
 		}
 		return table
