@@ -1,0 +1,65 @@
+"""A stock BitTorrent client for the interoperability tests of package swarm.
+
+    stock_client.py seed  IP DIR TORRENT        seeds DIR/NAME/...
+    stock_client.py fetch IP DIR SOURCE PEER    fetches into DIR/NAME/...
+
+SOURCE is a magnet link or a torrent file, PEER is IP:PORT. "seed" prints
+"port N" when it seeds, "fetch" prints "done" when it has everything; both then
+wait for the end of their standard input.
+"""
+
+import sys
+import time
+
+import libtorrent as lt
+
+
+def session(ip):
+    return lt.session({
+        "listen_interfaces": ip + ":0",
+        "outgoing_interfaces": ip,
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_incoming_utp": False,
+        "enable_outgoing_utp": False,
+        "allow_multiple_connections_per_ip": True,
+        "alert_mask": lt.alert.category_t.error_notification,
+    })
+
+
+def wait(ready, what):
+    deadline = time.monotonic() + 50
+    while not ready():
+        if time.monotonic() > deadline:
+            sys.exit("waited in vain for " + what)
+        time.sleep(0.02)
+
+
+def main():
+    verb, ip, folder, source = sys.argv[1:5]
+    ses = session(ip)
+    if source.startswith("magnet:"):
+        params = lt.parse_magnet_uri(source)
+    else:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(source)
+    params.save_path = folder
+    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    handle = ses.add_torrent(params)
+    if verb == "seed":
+        wait(lambda: handle.status().is_seeding and ses.listen_port(), "the check of the files")
+        print("port", ses.listen_port(), flush=True)
+    else:
+        host, port = sys.argv[5].rsplit(":", 1)
+        wait(ses.listen_port, "the listening port")
+        handle.connect_peer((host, int(port)))
+        wait(lambda: handle.status().is_seeding, "the download: " + str(handle.status().state))
+        ses.remove_torrent(handle)  # closes the files
+        del handle, ses  # waits for the disk threads
+        print("done", flush=True)
+    sys.stdin.read()
+
+
+main()
