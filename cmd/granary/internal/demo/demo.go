@@ -86,9 +86,9 @@ func Run(ctx context.Context, u *ui.UI, file, name string) (_ Result, err error)
 
 // step is what each step prints as JSON, with fields of its own beside it.
 type step struct {
-	Step int    `json:"step"`
-	Name string `json:"name"`
-	MS   int64  `json:"ms"`
+	Step  int    `json:"step"`
+	Stage string `json:"stage"`
+	MS    int64  `json:"ms"`
 }
 
 // encode codes the file here, without any network, to know what must come.

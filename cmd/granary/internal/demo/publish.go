@@ -62,7 +62,7 @@ func (s *story) publish(ctx context.Context) error {
 		step
 		Custodians map[string]int `json:"custodian_rows"`
 	}{step{2, "publish", took.Milliseconds()}, rows},
-		"2. publish  8 processes up in %s; announced, and %d custodians keep their shares, fsynced, after %s:\n            %s",
+		"2. publish  7 processes up in %s; announced, and %d custodians keep their shares, fsynced, after %s:\n            %s",
 		ms(up), len(rows), ms(took), shares(rows, s.record.Rows))
 }
 

@@ -57,7 +57,8 @@ func (s *story) catchLiar(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	got, err := s.get(ctx, "second", file, s.net.Address(1))
+	got, err := s.get(ctx, "second", file, s.net.Address(1),
+		"--peer", netip.AddrPortFrom(liar.IP, uint16(liar.TorrentPort)).String())
 	if err != nil {
 		return err
 	}
@@ -82,12 +83,15 @@ type download struct {
 }
 
 // get runs `granary get` as a new user would, in a home of its own.
-func (s *story) get(ctx context.Context, name, network string, ip netip.Addr) (download, error) {
+func (s *story) get(ctx context.Context, name, network string, ip netip.Addr, more ...string) (download, error) {
 	out := filepath.Join(s.net.Dir, name+".out")
 	began := time.Now()
-	cmd, err := devnet.Command("get", s.record.ID, "--json", "-o", out,
+	args := append([]string{
+		"get", s.record.ID, "--json", "-o", out,
 		"--home", filepath.Join(s.net.Dir, name), "--network", network,
-		"--listen", ip.String(), "--timeout", settle.String())
+		"--listen", ip.String(), "--timeout", settle.String(),
+	}, more...)
+	cmd, err := devnet.Command(args...)
 	if err != nil {
 		return download{}, err
 	}

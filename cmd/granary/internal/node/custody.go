@@ -131,7 +131,7 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, peers [][]byt
 		return err
 	}
 	began := time.Now()
-	defer n.supply(ctx, t, b.ID(), peerIDs(peers))()
+	defer n.supply(ctx, t, b.ID(), peerIDs(peers), nil)()
 	ctx, cancel := patient(ctx, b, custodyPatience)
 	defer cancel()
 	if b.Geometry().RowsIn(owed) >= b.Geometry().K() {

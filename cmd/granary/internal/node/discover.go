@@ -24,6 +24,9 @@ const (
 	firstPause = time.Second
 	lastPause  = 30 * time.Second
 
+	// headStart is how long peers that the user named are asked alone.
+	headStart = 2 * time.Second
+
 	// maxAsking bounds the peers asked at once by one lookup.
 	maxAsking = 8
 )
@@ -65,11 +68,16 @@ func (n *Node) eachHolder(ctx context.Context, id erasure.ID, first []peer.ID, v
 }
 
 // supply feeds t with the holders of id until done is called. Only a torrent
-// address observed on an authenticated connection is ever added.
-func (n *Node) supply(ctx context.Context, t *swarm.Torrent, id erasure.ID, first []peer.ID) (done func()) {
+// address observed on an authenticated connection is ever added. Peers that
+// the user named are added at once and get a head start.
+func (n *Node) supply(ctx context.Context, t *swarm.Torrent, id erasure.ID, first []peer.ID, named []netip.AddrPort) (done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		if len(named) > 0 {
+			t.AddPeers(named...)
+			awaitAnswer(ctx, t)
+		}
 		n.eachHolder(ctx, id, first, func(_ peer.ID, hello kad.Hello, err error) {
 			if err == nil && hello.Known && hello.Torrent.IsValid() {
 				t.AddPeers(hello.Torrent)
@@ -77,6 +85,21 @@ func (n *Node) supply(ctx context.Context, t *swarm.Torrent, id erasure.ID, firs
 		})
 	})
 	return func() { cancel(); wg.Wait() }
+}
+
+// awaitAnswer returns once some peer of t has sent bytes, or headStart is over.
+func awaitAnswer(ctx context.Context, t *swarm.Torrent) {
+	ctx, cancel := context.WithTimeout(ctx, headStart)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s := t.Status(); s.Read+s.Wasted == 0; s = t.Status() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // describe puts the block's description into the store: from the reference

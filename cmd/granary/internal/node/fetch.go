@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"granary/blobstore"
@@ -83,8 +84,7 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 	if err != nil {
 		return err
 	}
-	t.AddPeers(opt.Peers...)
-	done := n.supply(ctx, t, b.ID(), nil)
+	done := n.supply(ctx, t, b.ID(), nil, opt.Peers)
 	limited, cancel := patient(ctx, b, opt.Patience)
 	err = t.FetchAny(limited, func(s swarm.Status) { report.to(fetchProgress(b, s)) })
 	s := t.Status()
@@ -138,7 +138,8 @@ func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
 // new row of b was held for the given time.
 func patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
+	var watch sync.WaitGroup
+	watch.Go(func() {
 		tick := time.NewTicker(min(time.Second, limit/4+1))
 		defer tick.Stop()
 		rows, since := b.Rows(), time.Now()
@@ -155,8 +156,8 @@ func patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (cont
 				return
 			}
 		}
-	}()
-	return ctx, func() { cancel(context.Canceled) }
+	})
+	return ctx, func() { cancel(context.Canceled); watch.Wait() }
 }
 
 // Holder is one node that keeps rows of a block, as it says itself.
