@@ -79,7 +79,7 @@ func checkAgainst(t *testing.T, want refBlock, b erasure.Bundle, parity file) {
 }
 
 func TestCommitAgreesWithTheReference(t *testing.T) {
-	for _, length := range []int{1, 63, 64, 65, 16383, 16384, 16385, 2 * 16384, 3*16384 - 1, 4 * 16384, 5*16384 + 7, 7 * 16384, 8*16384 + 1, 33 * 16384, 100*16384 - 5000} {
+	for _, length := range []int{1, 63, 64, 65, 16383, 16384, 16385, 2 * 16384, 3*16384 - 1, 4 * 16384, 5*16384 + 7, 7 * 16384, 8*16384 + 1, 100*16384 - 5000} {
 		t.Run(fmt.Sprint(length), func(t *testing.T) {
 			content := random(byte(length), length)
 			want := refCommit("content", content)

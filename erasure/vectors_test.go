@@ -129,7 +129,7 @@ type blockVector struct {
 
 // slowRows is how many rows make the reference too slow for every run: larger
 // vectors are checked against it when they are written.
-const slowRows = 200
+const slowRows = 50
 
 var vectorBlocks = []struct {
 	name   string
