@@ -92,3 +92,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		}
 	}
 }
+
+func TestFullExt4IsHarmless(t *testing.T) {
+	fillDisk(t, filepath.Join(newDisk(t, 4<<20).dir, "store"))
+}
