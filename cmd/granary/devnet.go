@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -68,7 +69,7 @@ Break it: kill -9 any of these processes, then get the block again.
 Ctrl-C stops the network.
 `, homes["publisher"], homes[names[0]], n.File, dir+"/newcomer")
 			})
-			<-cmd.Context().Done()
+			a.watch(cmd.Context(), n)
 			a.ui.Note("stopping %d nodes", len(names))
 			return err
 		},
@@ -76,4 +77,17 @@ Ctrl-C stops the network.
 	cmd.Flags().StringVar(&dir, "dir", "", "keep the network in this folder (default: a temporary one)")
 	cmd.Flags().IntVar(&custodians, "custodians", 6, "nodes that keep custody")
 	return cmd
+}
+
+// watch says which nodes end, until ctx does.
+func (a *app) watch(ctx context.Context, n *devnet.Net) {
+	lost := n.Lost(ctx)
+	for {
+		select {
+		case name := <-lost:
+			a.ui.Note("%s ended; start it again with `granary node --home %s`", name, n.Nodes[name].Home)
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -163,6 +163,29 @@ func (n *Net) WriteNetwork(name, bootstrap string) (path string, err error) {
 	return path, durable.Write(path, only.Encode(), 0o644)
 }
 
+// Lost returns a channel on which the name of every started node that ends
+// before Close is sent.
+func (n *Net) Lost(ctx context.Context) <-chan string {
+	lost := make(chan string)
+	for _, nd := range n.Nodes {
+		if nd.process == nil {
+			continue
+		}
+		go func() {
+			select {
+			case <-nd.done:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case lost <- nd.Name:
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return lost
+}
+
 // freePort finds a port that is free for TCP and UDP on ip. It can be taken
 // before it is used; a devnet's addresses are its own, so nobody does.
 func freePort(ip netip.Addr) (int, error) {
