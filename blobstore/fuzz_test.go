@@ -25,6 +25,7 @@ func FuzzOpen(f *testing.F) {
 	good := []byte{0, 0b1010_0100}
 	f.Add(name, e.bundle.Info.Encode(), e.bundle.Proof, e.bundle.Layers.Encode(), e.files[0], good)
 	f.Add(name, e.bundle.Info.Encode(), e.bundle.Proof, e.bundle.Layers.Encode(), e.files[0], []byte{})
+	f.Add(name, e.bundle.Info.Encode(), e.bundle.Proof, e.bundle.Layers.Encode(), e.files[0], []byte("no entry"))
 	f.Add(name, e.bundle.Info.Encode(), []byte{}, []byte{}, []byte{}, []byte{1, 0xfc})
 	f.Add(name, []byte("de"), []byte{1}, []byte{2}, []byte{3}, []byte{2, 0xff})
 	f.Add(".staging-7", []byte{}, []byte{}, []byte{}, []byte{}, []byte{9})

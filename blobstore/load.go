@@ -43,10 +43,11 @@ func (s *Store) load(ctx context.Context, id erasure.ID, raw []byte, indexed boo
 		}
 	}
 	if indexed {
-		b.held, b.whole, err = parseEntry(b.g.Pieces(), raw)
-		if err != nil {
+		held, whole, err := parseEntry(b.g.Pieces(), raw)
+		if indexed = err == nil; indexed {
+			b.held, b.whole = held, whole
+		} else {
 			s.log.Error("index entry cannot be read: verifying the block's pieces", "block", id, "err", err)
-			indexed = false
 		}
 	}
 	sizes, err := b.fitFiles()
