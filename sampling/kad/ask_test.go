@@ -15,7 +15,7 @@ import (
 )
 
 // pair opens a server with a custodian's hello and a client connected to it.
-func pair(t *testing.T, src kad.Source) (server, client *kad.Host) {
+func pair(t testing.TB, src kad.Source) (server, client *kad.Host) {
 	t.Helper()
 	cfg := config(0)
 	cfg.Custodian, cfg.TorrentPort = true, 4748
@@ -282,4 +282,19 @@ func TestAskingEndsWithItsContext(t *testing.T) {
 	cancel()
 	wg.Wait()
 	close(src.gate)
+}
+
+// Outside a devnet loopback addresses count for nothing in the DHT, but peers
+// that were told them talk.
+func TestHostsOutsideADevnetTalk(t *testing.T) {
+	cfg := config(0)
+	cfg.Devnet = false
+	server := open(t, cfg, &memory{})
+	cfg = config(1, server)
+	cfg.Devnet = false
+	client := open(t, cfg, &memory{})
+	connected(t, client, server)
+	if _, err := client.Hello(deadline(t), server.ID(), erasure.ID{}); err != nil {
+		t.Error(err)
+	}
 }

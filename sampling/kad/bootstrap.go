@@ -45,14 +45,14 @@ func parseBootstrap(addrs []string) ([]peer.AddrInfo, error) {
 
 // bootstrap keeps the node connected to its bootstrap peers while it knows few
 // others, until ctx ends.
-func (h *Host) bootstrap(ctx context.Context, peers []peer.AddrInfo) {
-	if len(peers) == 0 {
+func (h *Host) bootstrap(ctx context.Context) {
+	if len(h.boot) == 0 {
 		return
 	}
 	retry := firstRetry
 	for {
 		wait := retry
-		if h.dht.RoutingTable().Size() >= fewPeers || h.connectAll(ctx, peers) {
+		if h.dht.RoutingTable().Size() >= fewPeers || h.connectAll(ctx, h.boot) {
 			wait, retry = lastRetry, firstRetry // only look again, later
 		} else {
 			retry = min(2*retry, lastRetry)
@@ -94,4 +94,24 @@ func (h *Host) connectAll(ctx context.Context, peers []peer.AddrInfo) bool {
 	}
 	wg.Wait()
 	return failed == 0
+}
+
+// joined waits until the DHT knows somebody to ask, for lookupTimeout at most,
+// and not at all in a node that has nobody to join by. Without it a search just
+// after Open would find nothing.
+func (h *Host) joined(ctx context.Context) {
+	if len(h.boot) == 0 || h.dht.RoutingTable().Size() > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond) // the table signals nothing
+	defer tick.Stop()
+	for h.dht.RoutingTable().Size() == 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

@@ -40,7 +40,7 @@ type Holder struct {
 
 // FindHolders looks for peers that should hold pieces of a block: those under
 // the block key and the connected ones first, then the custodians of every
-// group. Each is sent once, with what was known of it by then; the node itself
+// group. A node that is just joining waits for its first peer, a few seconds. Each is sent once, with what was known of it by then; the node itself
 // never is. The channel is closed when the lookups have ended, each within
 // seconds, or ctx has; cancel ctx to stop reading early.
 func (h *Host) FindHolders(ctx context.Context, id erasure.ID) <-chan Holder {
@@ -49,6 +49,7 @@ func (h *Host) FindHolders(ctx context.Context, id erasure.ID) <-chan Holder {
 	started := h.start(func() {
 		defer close(out)
 		defer cancel()
+		h.joined(ctx)
 		s := search{seen: map[peer.ID]bool{h.host.ID(): true}, out: out}
 		var first errgroup.Group
 		first.Go(func() error {
@@ -94,18 +95,19 @@ func (s *search) found(ctx context.Context, holder Holder) {
 
 // Custodians looks up all group keys and returns the peers, the node itself
 // excepted, that stand under a key of a group that is theirs, sorted by ID. It
-// returns ErrNoPeers if there is nobody to ask, and what it found so far with
-// the context's error if ctx ends.
+// returns ErrNoPeers if the node is connected to nobody, and what it found so
+// far with the context's error if ctx ends.
 func (h *Host) Custodians(ctx context.Context) ([]Holder, error) {
 	if !h.enter() {
 		return nil, ErrClosed
 	}
 	defer h.work.Done()
+	ctx, cancel := h.within(ctx)
+	defer cancel()
+	h.joined(ctx)
 	if len(h.host.Network().Peers()) == 0 {
 		return nil, ErrNoPeers
 	}
-	ctx, cancel := h.within(ctx)
-	defer cancel()
 	var (
 		mu     sync.Mutex // guards byPeer
 		byPeer = make(map[peer.ID]Holder)

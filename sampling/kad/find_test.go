@@ -17,7 +17,7 @@ import (
 )
 
 // hostsOf opens n hosts that all know the first.
-func hostsOf(t *testing.T, n int, custodian bool) []*kad.Host {
+func hostsOf(t testing.TB, n int, custodian bool) []*kad.Host {
 	t.Helper()
 	var hosts []*kad.Host
 	for i := range n {

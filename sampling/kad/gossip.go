@@ -12,6 +12,7 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -34,25 +35,33 @@ const (
 
 	// maxRecent bounds the announcements remembered for repeatAfter.
 	maxRecent = 4096
+
+	// maxQueued bounds the announcements waiting for a slow handler.
+	maxQueued = 256
 )
 
 // ErrRefused reports an announcement that its own node's check refuses, or one
 // too long.
 var ErrRefused = errors.New("announcement refused")
 
-// gossip decides which announcements are relayed.
+// gossip is the node's part in the topic of its chain: it decides which
+// announcements are relayed.
 type gossip struct {
 	self  peer.ID
-	check func(msg []byte) bool
+	ps    *pubsub.PubSub
+	topic *pubsub.Topic
+	check func(msg []byte) bool // set before the first message is validated
 
-	mu     sync.Mutex // guards recent
-	recent map[[32]byte]time.Time
+	mu        sync.Mutex // guards what follows
+	listening bool
+	recent    map[[32]byte]time.Time // when an announcement was last relayed
 }
 
 func topicName(chain string) string { return "/granary/announce/1.0.0/" + chain }
 
-func (h *Host) joinTopic() error {
-	name := topicName(h.cfg.Chain)
+// joinGossip ends with ctx.
+func joinGossip(ctx context.Context, h host.Host, chain string) (*gossip, error) {
+	name := topicName(chain)
 	// A peer that passes on four or five refused announcements is ignored until
 	// its score has recovered, in some ten minutes.
 	score := &pubsub.PeerScoreParams{
@@ -74,7 +83,7 @@ func (h *Host) joinTopic() error {
 		PublishThreshold:     -9,
 		GraylistThreshold:    -16,
 	}
-	ps, err := pubsub.NewGossipSub(h.ctx, h.host,
+	ps, err := pubsub.NewGossipSub(ctx, h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), // announcements carry their publisher's signature
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
@@ -84,20 +93,29 @@ func (h *Host) joinTopic() error {
 		pubsub.WithLogger(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
-		return fmt.Errorf("gossip: %w", err)
+		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	if h.topic, err = ps.Join(name); err != nil {
-		return fmt.Errorf("gossip: %w", err)
+	topic, err := ps.Join(name)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	h.gossip = &gossip{self: h.host.ID(), recent: make(map[[32]byte]time.Time)}
-	h.subscribe = func(check func([]byte) bool) (*pubsub.Subscription, error) {
-		h.gossip.check = check
-		if err := ps.RegisterTopicValidator(name, h.gossip.validate); err != nil {
-			return nil, err
-		}
-		return h.topic.Subscribe(pubsub.WithBufferSize(256))
+	return &gossip{self: h.ID(), ps: ps, topic: topic, recent: make(map[[32]byte]time.Time)}, nil
+}
+
+// listen subscribes to the topic, once.
+func (g *gossip) listen(check func(msg []byte) bool) (*pubsub.Subscription, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listening {
+		return nil, errors.New("already listening")
 	}
-	return nil
+	g.check = check
+	if err := g.ps.RegisterTopicValidator(g.topic.String(), g.validate); err != nil {
+		return nil, err
+	}
+	sub, err := g.topic.Subscribe(pubsub.WithBufferSize(maxQueued))
+	g.listening = err == nil
+	return sub, err
 }
 
 // messageID makes a message, nonce included, the same message on all its ways.
@@ -124,7 +142,7 @@ func (h *Host) Announce(ctx context.Context, msg []byte) error {
 	if _, err := rand.Read(data); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
-	err := h.topic.Publish(ctx, append(data, msg...))
+	err := h.gossip.topic.Publish(ctx, append(data, msg...))
 	var refused pubsub.ValidationError
 	if errors.As(err, &refused) {
 		return ErrRefused
@@ -148,7 +166,7 @@ func (h *Host) OnAnnounce(check func(msg []byte) bool, handle func(from peer.ID,
 		return ErrClosed
 	}
 	defer h.work.Done()
-	sub, err := h.subscribe(check)
+	sub, err := h.gossip.listen(check)
 	if err != nil {
 		return fmt.Errorf("listen to announcements: %w", err)
 	}

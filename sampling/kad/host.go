@@ -13,7 +13,6 @@ import (
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -74,17 +73,16 @@ type Source interface {
 // Host is a node's presence in the network. All methods are safe for
 // concurrent use.
 type Host struct {
-	cfg       Config
-	log       *slog.Logger
-	src       Source
-	host      host.Host // plain
-	routed    host.Host // the same, looking up in the DHT the peers it has no address of
-	dht       *dht.IpfsDHT
-	topic     *pubsub.Topic
-	gossip    *gossip
-	subscribe func(check func([]byte) bool) (*pubsub.Subscription, error)
-	admit     *admission
-	keys      *standing
+	cfg    Config
+	log    *slog.Logger
+	src    Source
+	boot   []peer.AddrInfo
+	host   host.Host // plain
+	routed host.Host // the same, looking up in the DHT the peers it has no address of
+	dht    *dht.IpfsDHT
+	gossip *gossip
+	keys   *standing
+	admit  *admission
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -106,7 +104,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		return nil, err
 	}
 	cfg.IP = cfg.IP.Unmap()
-	bootstrap, err := parseBootstrap(cfg.Bootstrap)
+	boot, err := parseBootstrap(cfg.Bootstrap)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +115,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		log:    cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		src:    src,
 		admit:  newAdmission(),
+		boot:   boot,
 		hellos: make(map[peer.ID]Hello),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -133,7 +132,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	}
 	h.routed = routed.Wrap(h.host, h.dht)
 	h.keys = newStanding(h.host, h.dht, cfg)
-	if err := h.joinTopic(); err != nil {
+	if h.gossip, err = joinGossip(h.ctx, h.host, cfg.Chain); err != nil {
 		return nil, err
 	}
 	h.host.Network().Notify(&network.NotifyBundle{DisconnectedF: h.forget})
@@ -143,7 +142,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		return nil, err
 	}
 	h.start(func() { h.keys.settle(h.ctx) })
-	h.start(func() { h.bootstrap(h.ctx, bootstrap) })
+	h.start(func() { h.bootstrap(h.ctx) })
 	return h, nil
 }
 

@@ -44,7 +44,7 @@ func config(i int, bootstrap ...*kad.Host) kad.Config {
 	return cfg
 }
 
-func open(t *testing.T, cfg kad.Config, src kad.Source) *kad.Host {
+func open(t testing.TB, cfg kad.Config, src kad.Source) *kad.Host {
 	t.Helper()
 	h, err := kad.Open(t.Context(), cfg, src)
 	if err != nil {
@@ -59,7 +59,7 @@ func open(t *testing.T, cfg kad.Config, src kad.Source) *kad.Host {
 }
 
 // deadline bounds everything a test waits for; a busy machine needs it.
-func deadline(t *testing.T) context.Context {
+func deadline(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -67,7 +67,7 @@ func deadline(t *testing.T) context.Context {
 }
 
 // waitFor polls a condition that nothing signals.
-func waitFor(t *testing.T, what string, cond func() bool) {
+func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	ctx := deadline(t)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -81,7 +81,7 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func connected(t *testing.T, h *kad.Host, others ...*kad.Host) {
+func connected(t testing.TB, h *kad.Host, others ...*kad.Host) {
 	t.Helper()
 	for _, o := range others {
 		waitFor(t, "connection", func() bool {
@@ -117,7 +117,7 @@ type writerAt []byte
 func (w writerAt) WriteAt(p []byte, off int64) (int, error) { return copy(w[off:], p), nil }
 
 // add commits content to the source.
-func (m *memory) add(t *testing.T, content []byte) erasure.Bundle {
+func (m *memory) add(t testing.TB, content []byte) erasure.Bundle {
 	t.Helper()
 	g, err := erasure.NewGeometry(int64(len(content)))
 	if err != nil {

@@ -3,7 +3,6 @@ package kad
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -225,7 +224,7 @@ func (s *standing) close() error {
 	if sweep == nil {
 		return nil
 	}
-	if err := sweep.Close(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := sweep.Close(); err != nil {
 		return fmt.Errorf("close DHT provider: %w", err)
 	}
 	return nil
