@@ -1,8 +1,11 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io"
+	"sync"
 
 	"github.com/anacrolix/torrent/metainfo"
 	"github.com/anacrolix/torrent/storage"
@@ -49,6 +52,41 @@ type piece struct {
 func (p piece) ReadAt(b []byte, off int64) (int, error) {
 	return p.t.block.ReadPieceAt(p.index, b, off)
 }
+
+// NewReader spares the engine its own reader, which takes the file tree apart
+// for every row it serves.
+func (p piece) NewReader() (storage.PieceReader, error) { return pieceReader{p}, nil }
+
+type pieceReader struct{ piece }
+
+func (pieceReader) Close() error { return nil }
+
+// WriteTo is how the engine reads a piece to hash it.
+func (p piece) WriteTo(w io.Writer) (int64, error) {
+	buf, _ := hashBuffers.Get().(*[]byte)
+	if buf == nil {
+		b := make([]byte, 4*erasure.RowSize)
+		buf = &b
+	}
+	defer hashBuffers.Put(buf)
+	var done int64
+	for size := p.t.pieceBytes(p.index); done < size; {
+		b := (*buf)[:min(int64(len(*buf)), size-done)]
+		if n, err := p.ReadAt(b, done); n < len(b) {
+			// An error keeps the engine from banning those who sent the piece.
+			return done, cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+		n, err := w.Write(b)
+		done += int64(n)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// hashBuffers holds *[]byte of four rows: a cache, not state.
+var hashBuffers sync.Pool
 
 // WriteAt reports an error to the fetches as well: the engine would only ask
 // for the same row again, and again.
@@ -120,6 +158,7 @@ func (t *Torrent) committed(piece int, err error) {
 		t.refused.Add(piece)
 		t.refusal = err
 	}
+	ended := t.ended
 	t.signal()
 	t.mu.Unlock()
 	if err == nil {
@@ -129,8 +168,10 @@ func (t *Torrent) committed(piece int, err error) {
 	if !isWrong {
 		t.fail(err)
 	}
-	t.apply()
-	t.handle.Piece(piece).UpdateCompletion()
+	if !ended {
+		t.apply()
+		t.handle.Piece(piece).UpdateCompletion()
+	}
 }
 
 func (t *Torrent) isCommitting(piece int) bool {
@@ -171,3 +212,9 @@ func (p corruptPiece) ReadAt(b []byte, off int64) (int, error) {
 	}
 	return n, err
 }
+
+func (p corruptPiece) NewReader() (storage.PieceReader, error) { return corruptReader{p}, nil }
+
+type corruptReader struct{ corruptPiece }
+
+func (corruptReader) Close() error { return nil }
