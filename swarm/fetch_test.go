@@ -210,3 +210,40 @@ func TestFetchEnds(t *testing.T) {
 		t.Errorf("after Close: got %v, want ErrClosed", err)
 	}
 }
+
+func TestAStalledPeerDoesNotBlock(t *testing.T) {
+	p := random(t, 60)
+	stuck := whole(t, p)
+	gate := make(chan struct{})
+	staller, honest := open(t), open(t)
+	t.Cleanup(func() { close(gate) }) // before the swarms are closed
+	add(t, staller, stalling{stuck, gate})
+	add(t, honest, whole(t, p))
+	b := newBlock(t, p.bundle)
+	torrent := add(t, open(t), b)
+	torrent.AddPeers(staller.Addr())
+	added := false
+	err := torrent.FetchAny(testContext(t), func(st swarm.Status) {
+		if !added && st.Peers > 0 {
+			added = true
+			torrent.AddPeers(honest.Addr())
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.recovered(t), p.content) {
+		t.Fatal("content differs")
+	}
+}
+
+// stalling is a block that claims its pieces and never comes to read them.
+type stalling struct {
+	*block
+	gate chan struct{}
+}
+
+func (s stalling) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
+	<-s.gate
+	return s.block.ReadPieceAt(piece, p, off)
+}
