@@ -1,0 +1,2 @@
+// Package chain is being written: a validator or full node of the ledger.
+package chain
