@@ -46,6 +46,9 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := syncDir(dir); err != nil { // the index's name, which bbolt leaves to us
+		return nil, errors.Join(fmt.Errorf("open store: %w", diskError(err)), s.index.db.Close())
+	}
 	s.quota = quota{limit: cfg.Quota, index: s.index.length}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.loadAll(ctx, entries, deleted); err != nil {

@@ -149,22 +149,11 @@ func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
 		return err
 	}
 	defer leave()
-	end, err := b.exclude(ctx)
+	gone, err := b.lockPieces(ctx, drop)
 	if err != nil {
 		return err
 	}
-	defer end()
-
-	b.gate.Lock() // a read that saw the piece held must not see the hole
 	defer b.gate.Unlock()
-	gone := erasure.NewPieceSet(b.g.Pieces())
-	b.mu.Lock()
-	for p := range drop.All() {
-		if b.touched.Has(p) {
-			gone.Add(p)
-		}
-	}
-	b.mu.Unlock()
 	if gone.Count() == 0 {
 		return nil
 	}
@@ -178,6 +167,44 @@ func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
 		return fmt.Errorf("drop pieces of %s: %w", b.id, err)
 	}
 	return nil
+}
+
+// lockPieces takes the gate, so that no read that saw a piece held sees the
+// hole, once none of drop is being committed, and returns those of drop that
+// have bytes. Writers wait meanwhile.
+func (b *Block) lockPieces(ctx context.Context, drop erasure.PieceSet) (erasure.PieceSet, error) {
+	for {
+		gone := erasure.NewPieceSet(b.g.Pieces())
+		b.gate.Lock()
+		b.mu.Lock()
+		var pending *commit
+		for p := range drop.All() {
+			if b.touched.Has(p) {
+				gone.Add(p)
+			}
+			if b.sealed[p] != nil {
+				pending = b.sealed[p]
+			}
+		}
+		deleted, busy := b.gone, b.busy
+		b.mu.Unlock()
+		switch {
+		case deleted:
+			b.gate.Unlock()
+			return gone, b.errGone()
+		case busy:
+			b.gate.Unlock()
+			return gone, fmt.Errorf("%w: %s", ErrBusy, b.id)
+		case pending == nil:
+			return gone, nil
+		}
+		b.gate.Unlock()
+		select {
+		case <-pending.done:
+		case <-ctx.Done():
+			return gone, context.Cause(ctx)
+		}
+	}
 }
 
 // unhold takes pieces out of the index, then out of what is held.

@@ -96,3 +96,15 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 func TestFullExt4IsHarmless(t *testing.T) {
 	fillDisk(t, filepath.Join(newDisk(t, 4<<20).dir, "store"))
 }
+
+func TestFullDiskIsRecognisedAndHarmless(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small file system needs root")
+	}
+	mount := t.TempDir()
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("cannot mount tmpfs: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(mount, 0) })
+	fillDisk(t, filepath.Join(mount, "store"))
+}

@@ -163,6 +163,7 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 	}); err != nil {
 		return nil, false, err
 	}
+	s.known.forget(id) // a deleted block's, which may lack the proof
 	block.charged = st.charged
 	st.dir = ""
 	s.mu.Lock()
