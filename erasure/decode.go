@@ -57,7 +57,7 @@ func Recover(ctx context.Context, g Geometry, src Source, out io.WriterAt, progr
 	}
 	// Every call of the library pays a transform of 65,536 points, 0.8 ms:
 	// 4 MiB per call keep that below a tenth.
-	b, err := newBands(k, len(missing), 4<<20/k)
+	b, err := newBands(k, len(missing), RowSize, 4<<20/k)
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}

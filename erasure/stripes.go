@@ -17,6 +17,10 @@ const (
 	// its time on calls instead of bytes.
 	minStripe = 512
 
+	// encodeWidth is the widest band that encodes fastest: a few rows' worth of
+	// it stays in a core's own cache.
+	encodeWidth = 4 << 10
+
 	// linePad separates rows in memory, so that the same column of many rows
 	// does not fall into the same few lines of a cache.
 	linePad = 64
@@ -39,10 +43,11 @@ type stripe struct {
 	shards [][]byte // 2k slices into the band's memory
 }
 
-// newBands allocates all memory that coding k rows takes, with stripes of at
-// least atLeast bytes. second is how many rows the second half of it holds.
-func newBands(k, second, atLeast int) (*bands, error) {
-	b := &bands{k: k, width: RowSize}
+// newBands allocates all memory that coding k rows takes, in bands of at most
+// width bytes and, if there is room, stripes of at least atLeast bytes. second
+// is how many rows the second half of it holds.
+func newBands(k, second, width, atLeast int) (*bands, error) {
+	b := &bands{k: k, width: width}
 	m := ceilPow2(k)
 	for 4*m*b.width > bandBudget {
 		b.width /= 2
