@@ -1,0 +1,108 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Why a transaction is refused, beside ErrMalformed and ErrSignature. Callers
+// branch on these; Code gives each a number that survives a wire.
+var (
+	// ErrID reports a record whose ID does not follow from its other fields.
+	ErrID = errors.New("ID does not follow from the record")
+
+	// ErrNotYet reports a kind of transaction, or a value, that the format
+	// reserves and this version does not know.
+	ErrNotYet = errors.New("not yet supported")
+
+	// ErrNonce reports a nonce that its sender used before, or one too far from
+	// the last: see NonceWindow.
+	ErrNonce = errors.New("nonce used or out of range")
+
+	// ErrCredits reports a publisher with fewer credits than the record costs.
+	ErrCredits = errors.New("too few credits")
+
+	// ErrPending reports a publisher whose last record still awaits its certificate.
+	ErrPending = errors.New("publisher has a pending record")
+
+	// ErrFull reports that too many bytes await a certificate in the whole network.
+	ErrFull = errors.New("too much is pending in the network")
+
+	// ErrKeep reports a record that asks to be kept for longer than MaxKeep from now.
+	ErrKeep = errors.New("keep is too long")
+
+	// ErrNotValidator reports an attestation by a key that attests for no
+	// validator of the set at the height of the announcement.
+	ErrNotValidator = errors.New("sender is not a validator of that announcement")
+
+	// ErrUnknown reports an attestation of what was never announced.
+	ErrUnknown = errors.New("no such announcement")
+
+	// ErrAttested reports an attestation that the validator gave before.
+	ErrAttested = errors.New("attested already")
+
+	// ErrExpired reports an attestation that came too late.
+	ErrExpired = errors.New("announcement has expired")
+)
+
+// ErrNotFound reports that the ledger has no such entry, announcement or block.
+var ErrNotFound = errors.New("not in the ledger")
+
+// ErrCorrupt reports stored bytes that this package did not write.
+var ErrCorrupt = errors.New("stored state is damaged")
+
+// CodeOther is the code of an error that is not a refusal.
+const CodeOther = 1
+
+// refusals lists the reasons by code, counted on from CodeOther. The order is
+// part of the protocol: append only.
+func refusals() []error {
+	return []error{
+		ErrMalformed, ErrSignature, ErrID, ErrNotYet, ErrNonce, ErrCredits, ErrPending, ErrFull, ErrKeep,
+		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired,
+	}
+}
+
+// Code returns the number of the reason that err wraps: 0 for nil, CodeOther
+// for an error of another kind.
+func Code(err error) uint32 {
+	if err == nil {
+		return 0
+	}
+	for i, refusal := range refusals() {
+		if errors.Is(err, refusal) {
+			return CodeOther + 1 + uint32(i)
+		}
+	}
+	return CodeOther
+}
+
+// CodeError is the way back: an error that wraps the reason with this code and
+// says detail, which is what the original error said. Code 0 gives nil.
+func CodeError(code uint32, detail string) error {
+	if code == 0 {
+		return nil
+	}
+	list := refusals()
+	if code <= CodeOther || int64(code) > CodeOther+int64(len(list)) {
+		return errors.New(detail)
+	}
+	return &refused{detail, list[code-CodeOther-1]}
+}
+
+// refused is a refusal that came over a wire.
+type refused struct {
+	detail string
+	reason error
+}
+
+func (r *refused) Error() string { return r.detail }
+func (r *refused) Unwrap() error { return r.reason }
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+func notYet(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrNotYet, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,163 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Params are the numbers that a network agrees on. Durations are whole
+// milliseconds.
+type Params struct {
+	// Heartbeat is the longest time between two blocks of the chain. A head older
+	// than two heartbeats is stale. A block carries the median of the clocks that
+	// signed the one before it, so its time can lie a heartbeat in the past.
+	Heartbeat time.Duration
+
+	// AnnounceWindow is how long an announcement awaits its certificate, from the
+	// time of the height that follows it.
+	AnnounceWindow time.Duration
+
+	// SamplingGrace is how long after its certificate a block may still be on its
+	// way to its custodians: missing rows are no verdict before.
+	SamplingGrace time.Duration
+
+	// RetryRound is how long a light node waits before it asks again.
+	RetryRound time.Duration
+
+	// Custody is how many of the 64 groups a custodian owes, 1 to 64.
+	Custody int
+
+	// Allowance is what a key without an account can spend, in credits, and
+	// AllowancePerDay how much of that all newcomers of one day get together.
+	// Keys are free: both are 0 wherever credits are worth something.
+	Allowance, AllowancePerDay int64
+
+	// MaxPending is how many bytes of content may await a certificate.
+	MaxPending int64
+}
+
+// DefaultParams returns what a large network runs with.
+func DefaultParams() Params {
+	return Params{
+		Heartbeat:      time.Minute,
+		AnnounceWindow: 10 * time.Minute,
+		SamplingGrace:  10 * time.Second,
+		RetryRound:     5 * time.Second,
+		Custody:        4,
+		MaxPending:     1 << 30,
+	}
+}
+
+// DevnetParams returns what a network on one machine runs with: short times,
+// every custodian owes everything, and newcomers can publish.
+func DevnetParams() Params {
+	return Params{
+		Heartbeat:       2 * time.Second,
+		AnnounceWindow:  20 * time.Second,
+		SamplingGrace:   2 * time.Second,
+		RetryRound:      time.Second,
+		Custody:         64,
+		Allowance:       1 << 40, // a TiB for a day, or 256 MiB for eleven years
+		AllowancePerDay: 1 << 50,
+		MaxPending:      1 << 30,
+	}
+}
+
+// maxDuration bounds every duration: nothing here takes longer than a month.
+const maxDuration = 31 * 24 * time.Hour
+
+// Validate returns ErrMalformed unless every parameter is in its range.
+func (p Params) Validate() error {
+	for _, d := range []struct {
+		name string
+		time.Duration
+	}{
+		{"heartbeat", p.Heartbeat},
+		{"announce_window", p.AnnounceWindow},
+		{"sampling_grace", p.SamplingGrace},
+		{"retry_round", p.RetryRound},
+	} {
+		if d.Duration < time.Millisecond || d.Duration > maxDuration || d.Duration%time.Millisecond != 0 {
+			return malformed("%s of %s, want whole milliseconds up to %s", d.name, d.Duration, maxDuration)
+		}
+	}
+	if p.Custody < 1 || p.Custody > 64 {
+		return malformed("custody of %d groups, want 1 to 64", p.Custody)
+	}
+	if p.Allowance < 0 || p.Allowance > p.AllowancePerDay || p.AllowancePerDay > MaxCredits {
+		return malformed("allowance of %d credits, %d per day", p.Allowance, p.AllowancePerDay)
+	}
+	if p.MaxPending < 1 || p.MaxPending > MaxCredits {
+		return malformed("max_pending of %d bytes", p.MaxPending)
+	}
+	return nil
+}
+
+// paramsJSON is how Params stand in the genesis.
+type paramsJSON struct {
+	Heartbeat       string `json:"heartbeat"`
+	AnnounceWindow  string `json:"announce_window"`
+	SamplingGrace   string `json:"sampling_grace"`
+	RetryRound      string `json:"retry_round"`
+	Custody         int    `json:"custody"`
+	Allowance       int64  `json:"allowance"`
+	AllowancePerDay int64  `json:"allowance_per_day"`
+	MaxPending      int64  `json:"max_pending"`
+}
+
+// MarshalJSON implements json.Marshaler; durations are written like 1m30s.
+func (p Params) MarshalJSON() ([]byte, error) {
+	return json.Marshal(paramsJSON{
+		p.Heartbeat.String(), p.AnnounceWindow.String(), p.SamplingGrace.String(), p.RetryRound.String(),
+		p.Custody, p.Allowance, p.AllowancePerDay, p.MaxPending,
+	})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *Params) UnmarshalJSON(data []byte) error {
+	var j paramsJSON
+	if err := unmarshalJSON(data, &j); err != nil {
+		return err
+	}
+	q := Params{Custody: j.Custody, Allowance: j.Allowance, AllowancePerDay: j.AllowancePerDay, MaxPending: j.MaxPending}
+	for _, d := range []struct {
+		name, text string
+		to         *time.Duration
+	}{
+		{"heartbeat", j.Heartbeat, &q.Heartbeat},
+		{"announce_window", j.AnnounceWindow, &q.AnnounceWindow},
+		{"sampling_grace", j.SamplingGrace, &q.SamplingGrace},
+		{"retry_round", j.RetryRound, &q.RetryRound},
+	} {
+		var err error
+		if *d.to, err = time.ParseDuration(d.text); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+	}
+	*p = q
+	return nil
+}
+
+// paramsBody is Params as they are hashed and stored.
+type paramsBody struct {
+	_                                                    struct{} `cbor:",toarray"`
+	Heartbeat, AnnounceWindow, SamplingGrace, RetryRound int64    // milliseconds
+	Custody, Allowance, AllowancePerDay, MaxPending      int64
+}
+
+func (p Params) body() paramsBody {
+	return paramsBody{
+		Heartbeat: p.Heartbeat.Milliseconds(), AnnounceWindow: p.AnnounceWindow.Milliseconds(),
+		SamplingGrace: p.SamplingGrace.Milliseconds(), RetryRound: p.RetryRound.Milliseconds(),
+		Custody: int64(p.Custody), Allowance: p.Allowance, AllowancePerDay: p.AllowancePerDay, MaxPending: p.MaxPending,
+	}
+}
+
+func (b paramsBody) params() Params {
+	return Params{
+		Heartbeat: time.Duration(b.Heartbeat) * time.Millisecond, AnnounceWindow: time.Duration(b.AnnounceWindow) * time.Millisecond,
+		SamplingGrace: time.Duration(b.SamplingGrace) * time.Millisecond, RetryRound: time.Duration(b.RetryRound) * time.Millisecond,
+		Custody: int(b.Custody), Allowance: b.Allowance, AllowancePerDay: b.AllowancePerDay, MaxPending: b.MaxPending,
+	}
+}

@@ -1,0 +1,250 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"granary/erasure"
+)
+
+// State is what a network agrees on after a number of blocks: the log, and what
+// follows from it. It lives in a KV and keeps nothing else that matters, so any
+// number of States can be made of one KV; all but one must only read.
+//
+// A State is not safe for concurrent use.
+type State struct {
+	kv   KV
+	net  network
+	meta meta
+	sets map[uint64][]Validator // read from kv before
+}
+
+// Init begins a network in an empty KV: height 0, and a log of one entry, the
+// genesis. It returns ErrMalformed for a genesis that is not valid.
+func Init(kv KV, g Genesis) (*State, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	if kv.Get(keyMeta()) != nil {
+		return nil, fmt.Errorf("begin network %s: the store holds one already", g.ChainID)
+	}
+	s := &State{kv: kv, net: network{Chain: g.ChainID, Params: g.Params.body()}}
+	s.meta.Millis = g.Time.UnixMilli()
+	if err := s.put(keyNetwork(), s.net); err != nil {
+		return nil, err
+	}
+	set, err := json.Marshal(g.Validators)
+	if err != nil {
+		return nil, fmt.Errorf("encode validators: %w", err)
+	}
+	if err := kv.Put(keySet(0), set); err != nil {
+		return nil, err
+	}
+	for _, grant := range g.Grants {
+		if err := s.put(keyAccount(grant.Key), account{Credits: grant.Credits}); err != nil {
+			return nil, err
+		}
+	}
+	tree, err := s.openTree()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tree.append(Entry{Kind: EntryGenesis, Time: g.Time, Genesis: g.Hash()}); err != nil {
+		return nil, err
+	}
+	s.meta.Open = 1
+	return s, s.put(keyMeta(), s.meta)
+}
+
+// Load returns the state that kv holds: ErrNotFound if it holds none,
+// ErrCorrupt if it cannot be read.
+func Load(kv KV) (*State, error) {
+	s := &State{kv: kv}
+	found, err := s.get(keyMeta(), &s.meta)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("load state: %w", ErrNotFound)
+	}
+	return s, s.must(keyNetwork(), &s.net)
+}
+
+// Chain returns the chain ID.
+func (s *State) Chain() string { return s.net.Chain }
+
+// Params returns the parameters in force.
+func (s *State) Params() Params { return s.net.Params.params() }
+
+// Height returns the height of the last block applied, 0 at genesis.
+func (s *State) Height() int64 { return s.meta.Height }
+
+// Time returns the time of that block.
+func (s *State) Time() time.Time { return fromMillis(s.meta.Millis) }
+
+// Head returns the head of the log.
+func (s *State) Head() Head { return Head{Size: s.meta.Size, Root: s.meta.Root} }
+
+// Validators returns the present set. The caller must not modify it.
+func (s *State) Validators() ([]Validator, error) { return s.set(s.meta.Set) }
+
+// set returns validator set number n.
+func (s *State) set(n uint64) ([]Validator, error) {
+	if set, ok := s.sets[n]; ok {
+		return set, nil
+	}
+	var set []Validator
+	if err := json.Unmarshal(s.kv.Get(keySet(n)), &set); err != nil {
+		return nil, fmt.Errorf("%w: validator set %d: %w", ErrCorrupt, n, err)
+	}
+	if err := checkValidators(set); err != nil {
+		return nil, fmt.Errorf("%w: validator set %d: %w", ErrCorrupt, n, err)
+	}
+	if s.sets == nil {
+		s.sets = make(map[uint64][]Validator)
+	}
+	s.sets[n] = set
+	return set, nil
+}
+
+// Status is where an announcement stands.
+type Status uint64
+
+// The standings of an announcement. The numbers are stored.
+const (
+	Pending   Status = 1 // awaits its certificate
+	Certified Status = 2 // its block was certified while it was pending, or before
+	Expired   Status = 3 // it was not certified in time
+)
+
+// String names the status.
+func (s Status) String() string {
+	switch s {
+	case Pending:
+		return "pending"
+	case Certified:
+		return "certified"
+	case Expired:
+		return "expired"
+	}
+	return fmt.Sprintf("status %d", uint64(s))
+}
+
+// Announced is an announcement and where it stands.
+type Announced struct {
+	Index     uint64 // of its entry in the log
+	Height    int64
+	Time      time.Time
+	Record    Record
+	Status    Status
+	Deadline  time.Time   // when it expires if nothing happens; zero until the next block tells
+	Attesters []PublicKey // attest keys, in the order of the validator set
+	Power     int64       // voting power of the attesters, late ones included
+	Total     int64       // of the set at the height of the announcement
+	Decision  uint64      // log index of the entry that certified or expired it; 0 while pending
+}
+
+// Announcement returns the announcement at a log index, or ErrNotFound if that
+// entry is none.
+func (s *State) Announcement(index uint64) (Announced, error) {
+	var a announced
+	if found, err := s.get(keyAnnounced(index), &a); err != nil || !found {
+		return Announced{}, errors2(err, ErrNotFound)
+	}
+	e, err := s.Entry(index)
+	if err != nil {
+		return Announced{}, err
+	}
+	set, err := s.set(a.Set)
+	if err != nil {
+		return Announced{}, err
+	}
+	out := Announced{
+		Index: index, Height: e.Height, Time: e.Time, Record: e.Tx.Record,
+		Status: a.Status, Power: a.Power, Total: Power(set), Decision: a.Decision,
+	}
+	if a.Deadline != 0 {
+		out.Deadline = fromMillis(a.Deadline)
+	}
+	for i, v := range set {
+		if a.has(i) {
+			out.Attesters = append(out.Attesters, v.Attest)
+		}
+	}
+	return out, nil
+}
+
+// Pending returns the announcements that await a certificate, oldest first.
+func (s *State) Pending() ([]Announced, error) {
+	var out []Announced
+	for index := s.meta.Open; index < s.meta.Size; index++ {
+		var a announced
+		if found, err := s.get(keyAnnounced(index), &a); err != nil {
+			return nil, err
+		} else if !found || a.Status != Pending {
+			continue
+		}
+		p, err := s.Announcement(index)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// Block is what the ledger knows about a block.
+type Block struct {
+	ID      erasure.ID
+	Latest  Announced // its latest announcement
+	Pending int       // how many announcements of it await a certificate
+
+	// Certified says that the block was certified, Certificate is the entry and
+	// its place, and Until when its keep ends: it may lie in the past.
+	Certified   bool
+	Certificate Entry
+	Index       uint64
+	Until       time.Time
+}
+
+// Block returns what is known about a block: ErrNotFound if it was never
+// announced.
+func (s *State) Block(id erasure.ID) (Block, error) {
+	var b block
+	if found, err := s.get(keyBlock(id), &b); err != nil || !found {
+		return Block{}, errors2(err, ErrNotFound)
+	}
+	latest, err := s.Announcement(b.Latest)
+	if err != nil {
+		return Block{}, err
+	}
+	out := Block{ID: id, Latest: latest, Pending: int(b.Pending)}
+	if b.Certificate != 0 {
+		out.Certified, out.Index, out.Until = true, b.Certificate, fromMillis(b.Until)
+		out.Certificate, err = s.Entry(b.Certificate)
+	}
+	return out, err
+}
+
+// Account is what belongs to a key.
+type Account struct {
+	Credits int64  // byte-days
+	Nonce   uint64 // the highest nonce used; the next one up is free
+	Pending uint64 // log index of its pending announcement; 0: none
+}
+
+// Account returns the account of a key. A key that has none yet has what it
+// would get as a newcomer today.
+func (s *State) Account(key PublicKey) (Account, error) {
+	a, _, err := s.account(key, s.meta.Millis)
+	return Account{Credits: a.Credits, Nonce: a.Nonces.Last, Pending: a.Pending}, err
+}
+
+// errors2 returns err, or otherwise if there is none.
+func errors2(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
