@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -296,5 +297,28 @@ func TestHostsOutsideADevnetTalk(t *testing.T) {
 	connected(t, client, server)
 	if _, err := client.Hello(deadline(t), server.ID(), erasure.ID{}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestHostsListenOnIPv6AndOnAllAddresses(t *testing.T) {
+	for _, addr := range []netip.Addr{netip.IPv6Loopback(), {}} {
+		t.Run(addr.String(), func(t *testing.T) {
+			if l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))); err != nil {
+				t.Skip(err) // no IPv6 here
+			} else if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			cfg := config(0)
+			cfg.IP, cfg.TorrentPort = addr, 4748
+			server := open(t, cfg, &memory{})
+			cfg = config(1, server)
+			cfg.IP = addr
+			client := open(t, cfg, &memory{})
+			connected(t, client, server)
+			hello, err := client.Hello(deadline(t), server.ID(), erasure.ID{})
+			if err != nil || !hello.Torrent.Addr().IsLoopback() && addr.IsValid() {
+				t.Errorf("hello %+v, %v", hello, err)
+			}
+		})
 	}
 }
