@@ -13,6 +13,7 @@ import (
 
 	"granary/erasure"
 	"granary/sampling"
+	"granary/sampling/kad/internal/wire"
 )
 
 // askTimeout bounds a request, dialling included, if the context does not.
@@ -40,13 +41,13 @@ type Hello struct {
 // It returns ErrOtherChain if the peer belongs to another network, ErrBusy, or
 // ErrProtocol; any other error means that there was no answer.
 func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, error) {
-	request := helloRequest{Chain: h.cfg.Chain}
+	request := wire.HelloRequest{Chain: h.cfg.Chain}
 	if id != (erasure.ID{}) {
 		request.ID = id[:]
 	}
-	reply, ip, err := ask[helloReply](ctx, h, p, helloProtocol, request, maxHelloReply)
+	reply, ip, err := ask[wire.HelloReply](ctx, h, p, helloProtocol, request, wire.MaxHelloReply)
 	if err == nil {
-		err = reply.Status.err()
+		err = errorOf(reply.Status)
 	}
 	if err == nil && reply.Chain != h.cfg.Chain {
 		err = ErrOtherChain
@@ -69,39 +70,18 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 // included, is that of id. It returns ErrNotHeld, ErrBusy, ErrPending or
 // ErrProtocol; any other error means that there was no answer.
 func (h *Host) Bundle(ctx context.Context, p peer.ID, id erasure.ID) (erasure.Bundle, error) {
-	reply, _, err := ask[bundleReply](ctx, h, p, bundleProtocol, bundleRequest{ID: id}, maxBundleReply)
+	reply, _, err := ask[wire.BundleReply](ctx, h, p, bundleProtocol, wire.BundleRequest{ID: id}, wire.MaxBundleReply)
 	if err == nil {
-		err = reply.Status.err()
+		err = errorOf(reply.Status)
 	}
 	var b erasure.Bundle
 	if err == nil {
-		b, err = parseBundle(id, reply)
+		if b, err = reply.Bundle(id); err != nil {
+			err = fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
 	}
 	if err != nil {
 		return erasure.Bundle{}, fmt.Errorf("description of block %s from %s: %w", id.Short(), p, err)
-	}
-	return b, nil
-}
-
-// parseBundle accepts only the complete description of the block id.
-func parseBundle(id erasure.ID, reply bundleReply) (erasure.Bundle, error) {
-	info, err := erasure.ParseInfo(reply.Info)
-	if err != nil {
-		return erasure.Bundle{}, fmt.Errorf("%w: %w", ErrProtocol, err)
-	}
-	if info.ID() != id {
-		return erasure.Bundle{}, fmt.Errorf("%w: describes block %s", ErrProtocol, info.ID().Short())
-	}
-	layers, err := erasure.ParseLayers(info, reply.Layers)
-	if err != nil {
-		return erasure.Bundle{}, fmt.Errorf("%w: %w", ErrProtocol, err)
-	}
-	b := erasure.Bundle{Info: info, Proof: reply.Proof, Layers: layers}
-	if len(b.Proof) == 0 {
-		return erasure.Bundle{}, fmt.Errorf("%w: no proof", ErrProtocol)
-	}
-	if err := b.Check(); err != nil {
-		return erasure.Bundle{}, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	return b, nil
 }
@@ -114,31 +94,28 @@ func (h *Host) Row(ctx context.Context, p peer.ID, id erasure.ID, row int) ([]by
 	if row < 0 || row >= 2*erasure.MaxContentRows {
 		return nil, nil, fmt.Errorf("row %d of %s: no block has it", row, id.Short())
 	}
-	reply, _, err := ask[rowReply](ctx, h, p, rowProtocol, rowRequest{ID: id, Row: uint32(row)}, maxRowReply)
+	reply, _, err := ask[wire.RowReply](ctx, h, p, rowProtocol, wire.RowRequest{ID: id, Row: uint32(row)}, wire.MaxRowReply)
 	if err == nil {
-		err = reply.Status.err()
+		err = errorOf(reply.Status)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("row %d of %s from %s: %w", row, id.Short(), p, err)
 	}
-	path := make([]erasure.Root, len(reply.Path)/32)
-	for i := range path {
-		path[i] = erasure.Root(reply.Path[32*i:])
-	}
-	return reply.Row, path, nil
+	return reply.Row, reply.Siblings(), nil
 }
 
-func (s status) err() error {
+// errorOf is what a status means to the asking side.
+func errorOf(s wire.Status) error {
 	switch s {
-	case statusOK:
+	case wire.OK:
 		return nil
-	case statusNotHeld:
+	case wire.NotHeld:
 		return ErrNotHeld
-	case statusBusy:
+	case wire.Busy:
 		return ErrBusy
-	case statusPending:
+	case wire.Pending:
 		return ErrPending
-	case statusOtherChain:
+	case wire.OtherChain:
 		return ErrOtherChain
 	}
 	return ErrProtocol
@@ -146,7 +123,7 @@ func (s status) err() error {
 
 // ask sends one request to a peer on a stream of its own and reads the reply,
 // of at most limit bytes. It also returns the IP address it came from.
-func ask[R message](ctx context.Context, h *Host, p peer.ID, proto protocol.ID, request message, limit int) (R, netip.Addr, error) {
+func ask[R wire.Message](ctx context.Context, h *Host, p peer.ID, proto protocol.ID, request wire.Message, limit int) (R, netip.Addr, error) {
 	var none R
 	if !h.enter() {
 		return none, netip.Addr{}, ErrClosed
@@ -176,19 +153,19 @@ func ask[R message](ctx context.Context, h *Host, p peer.ID, proto protocol.ID, 
 	return reply, ip, nil
 }
 
-func converse[R message](s network.Stream, request message, limit int) (R, error) {
+func converse[R wire.Message](s network.Stream, request wire.Message, limit int) (R, error) {
 	var none R
-	if err := writeFrame(s, encode(request)); err != nil {
+	if err := wire.WriteFrame(s, wire.Encode(request)); err != nil {
 		return none, fmt.Errorf("send request: %w", err)
 	}
-	body, err := readFrame(s, limit)
+	body, err := wire.ReadFrame(s, limit)
 	if err != nil {
-		if errors.Is(err, errWire) {
+		if errors.Is(err, wire.ErrMalformed) {
 			err = fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
 		return none, err
 	}
-	reply, err := decode[R](body)
+	reply, err := wire.Decode[R](body)
 	if err != nil {
 		return none, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}

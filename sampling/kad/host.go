@@ -20,6 +20,7 @@ import (
 
 	"granary/erasure"
 	"granary/sampling"
+	"granary/sampling/kad/internal/wire"
 )
 
 // ErrClosed reports a call on a closed Host.
@@ -42,8 +43,8 @@ type Config struct {
 }
 
 func (c Config) check() error {
-	if len(c.Chain) == 0 || len(c.Chain) > maxChain {
-		return fmt.Errorf("chain ID has %d bytes, want 1 to %d", len(c.Chain), maxChain)
+	if len(c.Chain) == 0 || len(c.Chain) > wire.MaxChain {
+		return fmt.Errorf("chain ID has %d bytes, want 1 to %d", len(c.Chain), wire.MaxChain)
 	}
 	if len(c.Key) != ed25519.PrivateKeySize {
 		return fmt.Errorf("node key has %d bytes, want %d", len(c.Key), ed25519.PrivateKeySize)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"granary/erasure"
+	"granary/sampling/kad/internal/wire"
 )
 
 const (
@@ -45,14 +46,14 @@ const (
 
 // serveProtocols answers requests from now on.
 func (h *Host) serveProtocols() {
-	handle(h, helloProtocol, helloTokens, h.answerHello, helloReply{Status: statusBusy, Chain: h.cfg.Chain})
-	handle(h, bundleProtocol, bundleTokens, h.answerBundle, bundleReply{Status: statusBusy})
-	handle(h, rowProtocol, rowTokens, h.answerRow, rowReply{Status: statusBusy})
+	handle(h, helloProtocol, helloTokens, h.answerHello, wire.HelloReply{Status: wire.Busy, Chain: h.cfg.Chain})
+	handle(h, bundleProtocol, bundleTokens, h.answerBundle, wire.BundleReply{Status: wire.Busy})
+	handle(h, rowProtocol, rowTokens, h.answerRow, wire.RowReply{Status: wire.Busy})
 }
 
 // handle serves one protocol: it reads a request, answers it or says busy, and
 // hangs up. What is no request is answered by a reset.
-func handle[Q, R message](h *Host, p protocol.ID, tokens int, answer func(Q) R, busy R) {
+func handle[Q, R wire.Message](h *Host, p protocol.ID, tokens int, answer func(Q) R, busy R) {
 	h.host.SetStreamHandler(p, func(s network.Stream) {
 		if !h.enter() {
 			_ = s.Reset()
@@ -68,18 +69,18 @@ func handle[Q, R message](h *Host, p protocol.ID, tokens int, answer func(Q) R, 
 	})
 }
 
-func exchange[Q, R message](h *Host, s network.Stream, service string, tokens int, answer func(Q) R, busy R) error {
+func exchange[Q, R wire.Message](h *Host, s network.Stream, service string, tokens int, answer func(Q) R, busy R) error {
 	if err := s.Scope().SetService(service); err != nil {
 		return err
 	}
 	if err := s.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
 		return err
 	}
-	body, err := readFrame(s, maxRequest)
+	body, err := wire.ReadFrame(s, wire.MaxRequest)
 	if err != nil {
 		return err
 	}
-	request, err := decode[Q](body)
+	request, err := wire.Decode[Q](body)
 	if err != nil {
 		return err
 	}
@@ -91,13 +92,13 @@ func exchange[Q, R message](h *Host, s network.Stream, service string, tokens in
 	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	return writeFrame(s, encode(reply))
+	return wire.WriteFrame(s, wire.Encode(reply))
 }
 
-func (h *Host) answerHello(q helloRequest) helloReply {
-	reply := helloReply{Chain: h.cfg.Chain}
+func (h *Host) answerHello(q wire.HelloRequest) wire.HelloReply {
+	reply := wire.HelloReply{Chain: h.cfg.Chain}
 	if q.Chain != h.cfg.Chain {
-		reply.Status = statusOtherChain
+		reply.Status = wire.OtherChain
 		return reply
 	}
 	reply.Torrent = uint16(h.cfg.TorrentPort)
@@ -112,23 +113,23 @@ func (h *Host) answerHello(q helloRequest) helloReply {
 	return reply
 }
 
-func (h *Host) answerBundle(q bundleRequest) bundleReply {
+func (h *Host) answerBundle(q wire.BundleRequest) wire.BundleReply {
 	b, err := h.src.Bundle(q.ID)
 	if err != nil {
-		return bundleReply{Status: h.failed(err)}
+		return wire.BundleReply{Status: h.failed(err)}
 	}
 	if b.Proof == nil {
-		return bundleReply{Status: statusPending}
+		return wire.BundleReply{Status: wire.Pending}
 	}
-	return bundleReply{Info: b.Info.Encode(), Proof: b.Proof, Layers: b.Layers.Encode()}
+	return wire.BundleReply{Info: b.Info.Encode(), Proof: b.Proof, Layers: b.Layers.Encode()}
 }
 
-func (h *Host) answerRow(q rowRequest) rowReply {
+func (h *Host) answerRow(q wire.RowRequest) wire.RowReply {
 	row, path, err := h.src.Row(q.ID, int(q.Row))
 	if err != nil {
-		return rowReply{Status: h.failed(err)}
+		return wire.RowReply{Status: h.failed(err)}
 	}
-	reply := rowReply{Row: row}
+	reply := wire.RowReply{Row: row}
 	for _, root := range path {
 		reply.Path = append(reply.Path, root[:]...)
 	}
@@ -137,15 +138,15 @@ func (h *Host) answerRow(q rowRequest) rowReply {
 
 // failed says an error of the Source to a peer. Any but the expected ones is
 // our trouble: the peer should ask another, or later.
-func (h *Host) failed(err error) status {
+func (h *Host) failed(err error) wire.Status {
 	switch {
 	case errors.Is(err, ErrNotHeld):
-		return statusNotHeld
+		return wire.NotHeld
 	case errors.Is(err, ErrPending):
-		return statusPending
+		return wire.Pending
 	}
 	h.log.Warn("request not served", "err", err)
-	return statusBusy
+	return wire.Busy
 }
 
 // remoteIP is the IP address of the other end, the zero Addr if it has none.

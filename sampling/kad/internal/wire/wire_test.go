@@ -1,4 +1,4 @@
-package kad
+package wire_test
 
 import (
 	"bytes"
@@ -10,53 +10,39 @@ import (
 	"testing/iotest"
 
 	"granary/erasure"
+	"granary/sampling/kad/internal/wire"
 )
 
 // The vectors of docs/spec/network.md.
 func TestWireVectors(t *testing.T) {
 	id := erasure.ID(bytes.Repeat([]byte{0xab}, 32))
 	for _, v := range []struct {
-		m    message
+		m    wire.Message
 		want string // hex of the frame
 	}{
-		{helloRequest{Chain: "net"}, "06 82 63 6e6574 40"},
-		{helloRequest{Chain: "net", ID: id[:]}, "27 82 63 6e6574 5820 " + strings.Repeat("ab", 32)},
+		{wire.HelloRequest{Chain: "net"}, "06 82 63 6e6574 40"},
+		{wire.HelloRequest{Chain: "net", ID: id[:]}, "27 82 63 6e6574 5820 " + strings.Repeat("ab", 32)},
 		{
-			helloReply{Chain: "net", Torrent: 4748, Custodian: true, Known: true, Held: []byte{0xc0}},
+			wire.HelloReply{Chain: "net", Torrent: 4748, Custodian: true, Known: true, Held: []byte{0xc0}},
 			"0e 87 00 63 6e6574 19128c f5 00 f5 41c0",
 		},
-		{helloReply{Status: statusOtherChain, Chain: "net"}, "0b 87 04 63 6e6574 00 f4 00 f4 40"},
-		{bundleRequest{ID: id}, "23 81 5820 " + strings.Repeat("ab", 32)},
-		{bundleReply{Info: []byte("d"), Proof: []byte{1}, Layers: []byte{2}}, "08 84 00 4164 4101 4102"},
-		{bundleReply{Status: statusPending}, "05 84 03 40 40 40"},
-		{rowRequest{ID: id, Row: 300}, "26 82 5820 " + strings.Repeat("ab", 32) + " 19012c"},
-		{rowReply{Status: statusNotHeld}, "04 83 01 40 40"},
+		{wire.HelloReply{Status: wire.OtherChain, Chain: "net"}, "0b 87 04 63 6e6574 00 f4 00 f4 40"},
+		{wire.BundleRequest{ID: id}, "23 81 5820 " + strings.Repeat("ab", 32)},
+		{wire.BundleReply{Info: []byte("d"), Proof: []byte{1}, Layers: []byte{2}}, "08 84 00 4164 4101 4102"},
+		{wire.BundleReply{Status: wire.Pending}, "05 84 03 40 40 40"},
+		{wire.RowRequest{ID: id, Row: 300}, "26 82 5820 " + strings.Repeat("ab", 32) + " 19012c"},
+		{wire.RowReply{Status: wire.NotHeld}, "04 83 01 40 40"},
 		{
-			rowReply{Row: make([]byte, erasure.RowSize), Path: bytes.Repeat([]byte{7}, 32)},
+			wire.RowReply{Row: make([]byte, erasure.RowSize), Path: bytes.Repeat([]byte{7}, 32)},
 			"a78001 83 00 594000 " + strings.Repeat("00", erasure.RowSize) + " 5820 " + strings.Repeat("07", 32),
 		},
 	} {
 		var frame bytes.Buffer
-		if err := writeFrame(&frame, encode(v.m)); err != nil {
+		if err := wire.WriteFrame(&frame, wire.Encode(v.m)); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := hex.EncodeToString(frame.Bytes()), strings.ReplaceAll(v.want, " ", ""); got != want {
 			t.Errorf("%T: %.100s, want %.100s", v.m, got, want)
-		}
-	}
-}
-
-func TestKeyVectors(t *testing.T) {
-	id := erasure.ID(bytes.Repeat([]byte{0xab}, 32))
-	for _, v := range []struct {
-		key  []byte
-		want string
-	}{
-		{groupKey("net", 5), "1220bf32d3b91cf5b02ce729a1498ff6c7abd4912110fb8396add552a10936fb44c9"},
-		{blockKey("net", id), "1220d04038a02a36fdd7fd9c72e57ca72ccf490c8b764b7280a565c65af32f0bea49"},
-	} {
-		if got := hex.EncodeToString(v.key); got != v.want {
-			t.Errorf("key %s, want %s", got, v.want)
 		}
 	}
 }
@@ -82,8 +68,8 @@ func TestDecodeAcceptsOneEncodingOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m, err := decode[helloRequest](b); !errors.Is(err, errWire) {
-			t.Errorf("%s: %+v, %v, want errWire", v.name, m, err)
+		if m, err := wire.Decode[wire.HelloRequest](b); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%s: %+v, %v, want wire.ErrMalformed", v.name, m, err)
 		}
 	}
 	for _, v := range []struct{ name, hex string }{
@@ -96,28 +82,28 @@ func TestDecodeAcceptsOneEncodingOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m, err := decode[rowReply](b); !errors.Is(err, errWire) {
-			t.Errorf("%s: %+v, %v, want errWire", v.name, m, err)
+		if m, err := wire.Decode[wire.RowReply](b); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%s: %+v, %v, want wire.ErrMalformed", v.name, m, err)
 		}
-		if m, err := decode[rowRequest](b); !errors.Is(err, errWire) {
-			t.Errorf("%s: %+v, %v, want errWire", v.name, m, err)
+		if m, err := wire.Decode[wire.RowRequest](b); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%s: %+v, %v, want wire.ErrMalformed", v.name, m, err)
 		}
 	}
 }
 
 func TestTheLargestMessagesFitTheirLimits(t *testing.T) {
 	for _, v := range []struct {
-		m     message
+		m     wire.Message
 		limit int
 	}{
-		{helloRequest{Chain: strings.Repeat("c", maxChain), ID: make([]byte, 32)}, maxRequest},
-		{bundleRequest{}, maxRequest},
-		{rowRequest{Row: 2*erasure.MaxContentRows - 1}, maxRequest},
-		{helloReply{Chain: strings.Repeat("c", maxChain), Torrent: 65535, Extra: 1<<64 - 1, Held: make([]byte, maxHeld)}, maxHelloReply},
-		{bundleReply{Info: make([]byte, maxInfo), Proof: make([]byte, maxProof), Layers: make([]byte, maxLayers)}, maxBundleReply},
-		{rowReply{Row: make([]byte, erasure.RowSize), Path: make([]byte, maxPath)}, maxRowReply},
+		{wire.HelloRequest{Chain: strings.Repeat("c", wire.MaxChain), ID: make([]byte, 32)}, wire.MaxRequest},
+		{wire.BundleRequest{}, wire.MaxRequest},
+		{wire.RowRequest{Row: 2*erasure.MaxContentRows - 1}, wire.MaxRequest},
+		{wire.HelloReply{Chain: strings.Repeat("c", wire.MaxChain), Torrent: 65535, Extra: 1<<64 - 1, Held: make([]byte, 128)}, wire.MaxHelloReply},
+		{wire.BundleReply{Info: make([]byte, 4<<10), Proof: make([]byte, 256<<10), Layers: make([]byte, 32<<10)}, wire.MaxBundleReply},
+		{wire.RowReply{Row: make([]byte, erasure.RowSize), Path: make([]byte, 14*32)}, wire.MaxRowReply},
 	} {
-		if n := len(encode(v.m)); n > v.limit {
+		if n := len(wire.Encode(v.m)); n > v.limit {
 			t.Errorf("%T has %d bytes, limit %d", v.m, n, v.limit)
 		}
 	}
@@ -141,7 +127,7 @@ func TestReadFrame(t *testing.T) {
 		{"nothing", nil, "", false},
 	} {
 		for _, r := range []io.Reader{bytes.NewReader(v.in), iotest.OneByteReader(bytes.NewReader(v.in))} {
-			got, err := readFrame(r, 5)
+			got, err := wire.ReadFrame(r, 5)
 			if string(got) != v.want || (err == nil) != v.ok {
 				t.Errorf("%s: %q, %v", v.name, got, err)
 			}
@@ -149,55 +135,55 @@ func TestReadFrame(t *testing.T) {
 	}
 }
 
-func fuzzDecode[M message](f *testing.F, seeds ...M) {
+func fuzzDecode[M wire.Message](f *testing.F, seeds ...M) {
 	for _, m := range seeds {
-		f.Add(encode(m))
+		f.Add(wire.Encode(m))
 	}
 	f.Add([]byte{0x9f, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decode[M](b)
+		m, err := wire.Decode[M](b)
 		if err != nil {
 			return
 		}
-		if !m.valid() || !bytes.Equal(encode(m), b) {
+		if !m.Valid() || !bytes.Equal(wire.Encode(m), b) {
 			t.Errorf("%x was read as %+v", b, m)
 		}
 	})
 }
 
 func FuzzHelloRequest(f *testing.F) {
-	fuzzDecode(f, helloRequest{}, helloRequest{Chain: "net", ID: make([]byte, 32)})
+	fuzzDecode(f, wire.HelloRequest{}, wire.HelloRequest{Chain: "net", ID: make([]byte, 32)})
 }
 
 func FuzzHelloReply(f *testing.F) {
-	fuzzDecode(f, helloReply{}, helloReply{Chain: "net", Torrent: 4748, Custodian: true, Held: []byte{0x80}})
+	fuzzDecode(f, wire.HelloReply{}, wire.HelloReply{Chain: "net", Torrent: 4748, Custodian: true, Held: []byte{0x80}})
 }
 
-func FuzzBundleRequest(f *testing.F) { fuzzDecode(f, bundleRequest{}) }
+func FuzzBundleRequest(f *testing.F) { fuzzDecode(f, wire.BundleRequest{}) }
 
 func FuzzBundleReply(f *testing.F) {
-	fuzzDecode(f, bundleReply{Status: statusBusy}, bundleReply{Info: []byte("d"), Proof: []byte{1}, Layers: []byte{2}})
+	fuzzDecode(f, wire.BundleReply{Status: wire.Busy}, wire.BundleReply{Info: []byte("d"), Proof: []byte{1}, Layers: []byte{2}})
 }
 
-func FuzzRowRequest(f *testing.F) { fuzzDecode(f, rowRequest{Row: 7}) }
+func FuzzRowRequest(f *testing.F) { fuzzDecode(f, wire.RowRequest{Row: 7}) }
 
 func FuzzRowReply(f *testing.F) {
-	fuzzDecode(f, rowReply{Status: statusBusy}, rowReply{Row: make([]byte, erasure.RowSize), Path: make([]byte, 32)})
+	fuzzDecode(f, wire.RowReply{Status: wire.Busy}, wire.RowReply{Row: make([]byte, erasure.RowSize), Path: make([]byte, 32)})
 }
 
 func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("\x03abc"))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x7f})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		body, err := readFrame(bytes.NewReader(b), maxRequest)
-		if err == nil && (len(body) > maxRequest || !bytes.Contains(b, body)) {
+		body, err := wire.ReadFrame(bytes.NewReader(b), wire.MaxRequest)
+		if err == nil && (len(body) > wire.MaxRequest || !bytes.Contains(b, body)) {
 			t.Errorf("%x was read from %x", body, b)
 		}
 	})
 }
 
 // A description that passes is that of the ID asked for, whatever was sent.
-func FuzzParseBundle(f *testing.F) {
+func FuzzBundle(f *testing.F) {
 	content := []byte("some content")
 	parity := make(fileBytes, erasure.RowSize)
 	b, err := erasure.Commit(f.Context(), "name", int64(len(content)), bytes.NewReader(content), parity, nil)
@@ -208,7 +194,7 @@ func FuzzParseBundle(f *testing.F) {
 	f.Add(b.Info.Encode(), b.Proof, b.Layers.Encode())
 	f.Add([]byte("d4:name1:xe"), []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, info, proof, layers []byte) {
-		got, err := parseBundle(id, bundleReply{Info: info, Proof: proof, Layers: layers})
+		got, err := wire.BundleReply{Info: info, Proof: proof, Layers: layers}.Bundle(id)
 		if err == nil && (got.Info != b.Info || !bytes.Equal(got.Proof, b.Proof)) {
 			t.Errorf("accepted %+v", got)
 		}
