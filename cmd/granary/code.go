@@ -26,10 +26,6 @@ refused name.`,
 		GroupID: "offline",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := blockName(args[0], name)
-			if err != nil {
-				return err
-			}
 			r, err := folder.Inspect(cmd.Context(), args[0], name, a.meter("encode"))
 			if err != nil {
 				return err
@@ -59,7 +55,7 @@ empty; 75 the disk is full; 130 interrupted.`,
 			if dir == "" {
 				return exit.Usagef("usage: "+cmd.UseLine(), "encode needs a folder: -o DIR")
 			}
-			name, err := blockName(args[0], name)
+			name, err := folder.BlockName(args[0], name)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"granary/cmd/granary/internal/demo"
+	"granary/cmd/granary/internal/folder"
 )
 
 func (a *app) demo() *cobra.Command {
@@ -27,7 +28,7 @@ Exit status: 0 only if every step held; 64 FILE refused; 130 interrupted.`,
 		GroupID: "start",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := blockName(args[0], name)
+			name, err := folder.BlockName(args[0], name)
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -17,8 +18,6 @@ import (
 	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
-
-	"os"
 )
 
 func (a *app) get() *cobra.Command {

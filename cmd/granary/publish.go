@@ -4,15 +4,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
-	"golang.org/x/text/unicode/norm"
 
 	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
@@ -74,9 +73,10 @@ func (a *app) input(path, name string) (io.ReadCloser, string, error) {
 		if name == "" {
 			name = "block"
 		}
-		return io.NopCloser(a.stdin), norm.NFC.String(name), nil
+		name, err := folder.BlockName("", name)
+		return io.NopCloser(a.stdin), name, err
 	}
-	name, err := blockName(path, name)
+	name, err := folder.BlockName(path, name)
 	if err != nil {
 		return nil, "", err
 	}
@@ -99,13 +99,4 @@ func (a *app) input(path, name string) (io.ReadCloser, string, error) {
 		return nil, "", err
 	}
 	return f, name, nil
-}
-
-// blockName is the name that the block of the file at path gets.
-func blockName(path, name string) (string, error) {
-	if name == "" {
-		name = filepath.Base(path)
-	}
-	name = norm.NFC.String(name)
-	return name, erasure.CheckName(name)
 }

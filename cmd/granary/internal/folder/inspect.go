@@ -8,12 +8,25 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
 )
 
-// Inspect tells what path is: the record that publishing a file would give,
-// or the record that a .torrent, a record.json or an encoded folder holds.
+// BlockName is the name of the block of the file at path: name, or the file's
+// own when that is empty, in Unicode's composed form. It returns
+// erasure.ErrName for a name that no block may have.
+func BlockName(path, name string) (string, error) {
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	name = norm.NFC.String(name)
+	return name, erasure.CheckName(name)
+}
+
+// Inspect tells what path is: the record that publishing a file would give
+// under name (see BlockName), or the record that a .torrent, a record.json or an encoded folder holds.
 // Nothing is written.
 func Inspect(ctx context.Context, path, name string, progress erasure.Progress) (node.Record, error) {
 	st, err := os.Stat(path)
@@ -39,6 +52,10 @@ func Inspect(ctx context.Context, path, name string, progress erasure.Progress) 
 			return node.Record{}, err
 		}
 		return node.NewRecord(i), nil
+	}
+	name, err = BlockName(path, name)
+	if err != nil {
+		return node.Record{}, err
 	}
 	in, length, err := open(path)
 	if err != nil {

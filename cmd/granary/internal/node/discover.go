@@ -112,8 +112,6 @@ func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []n
 	look, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	found := make(chan erasure.Bundle, 1)
-	var mu sync.Mutex
-	var foreign error // guarded by mu: some node was of another chain
 	offer := func(b erasure.Bundle) {
 		select {
 		case found <- b:
@@ -123,11 +121,6 @@ func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []n
 	}
 	wg.Go(func() {
 		n.eachHolder(look, ref.ID, first, func(p peer.ID, hello kad.Hello, err error) {
-			if errors.Is(err, kad.ErrOtherChain) {
-				mu.Lock()
-				foreign = err
-				mu.Unlock()
-			}
 			if err != nil || !hello.Known {
 				return
 			}
@@ -156,11 +149,27 @@ func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []n
 		return n.store.Put(ctx, b)
 	default:
 	}
-	if foreign != nil {
-		return nil, foreign
-	}
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return nil, ctx.Err()
 	}
+	if err := n.foreign(context.WithoutCancel(ctx)); err != nil {
+		return nil, err
+	}
 	return nil, fmt.Errorf("%w: %s", ErrNotFound, ref.ID)
+}
+
+// foreign returns kad.ErrOtherChain if the peers we are connected to, of which
+// it asks a few, belong to another network.
+func (n *Node) foreign(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	for i, p := range n.host.Peers() {
+		if i == 3 {
+			break
+		}
+		if _, err := n.host.Hello(ctx, p.Peer, erasure.ID{}); errors.Is(err, kad.ErrOtherChain) {
+			return fmt.Errorf("the peers of this network file: %w", err)
+		}
+	}
+	return nil
 }

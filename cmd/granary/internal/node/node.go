@@ -83,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 
 	store, err := blobstore.Open(ctx, cfg.Dir, blobstore.Config{Quota: cfg.Quota, Logger: n.log})
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, err
 	}
 	n.Shelf = NewShelf(store, 0)
 	n.swarm, err = swarm.Open(swarm.Config{
@@ -92,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open swarm: %w", err)
+		return nil, err
 	}
 	n.host, err = kad.Open(ctx, kad.Config{
 		Chain: cfg.Chain, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
@@ -101,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		TorrentPort: n.swarm.Port(), Logger: n.log,
 	}, source{n})
 	if err != nil {
-		return nil, fmt.Errorf("open network: %w", err)
+		return nil, err
 	}
 	if cfg.Custodian {
 		n.groups = n.host.Groups()

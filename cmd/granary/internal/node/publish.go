@@ -173,7 +173,7 @@ func (n *Node) holders(ctx context.Context, b *blobstore.Block) ([]Holder, erasu
 
 func (n *Node) ask(ctx context.Context, b *blobstore.Block, found kad.Holder) (Holder, erasure.PieceSet) {
 	g := b.Geometry()
-	h := Holder{Peer: found.Peer.String(), Custodian: found.Groups != 0}
+	h := Holder{Peer: found.Peer.String()}
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	hello, err := n.host.Hello(ctx, found.Peer, b.ID())
@@ -189,8 +189,8 @@ func (n *Node) ask(ctx context.Context, b *blobstore.Block, found kad.Holder) (H
 		held = erasure.NewPieceSet(g.Pieces())
 	}
 	h.Rows = g.RowsIn(held)
-	if h.Custodian {
-		owed := sampling.Owed(b.ID(), g, found.Groups)
+	if h.Custodian = hello.Custodian; h.Custodian {
+		owed := sampling.Owed(b.ID(), g, hello.Groups)
 		h.Owed, h.ShareHeld = g.RowsIn(owed), held.Contains(owed)
 	}
 	return h, held

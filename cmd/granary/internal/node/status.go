@@ -4,9 +4,9 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"net/netip"
+	"time"
 
 	"granary/sampling"
-	"granary/sampling/kad"
 )
 
 // Status tells how a node stands.
@@ -19,11 +19,19 @@ type Status struct {
 	Groups    []int          `json:"groups"`
 	Addrs     []string       `json:"addrs"`
 	Torrent   netip.AddrPort `json:"torrent"`
-	Peers     []kad.PeerInfo `json:"peers"`
+	Peers     []PeerStatus   `json:"peers"`
 	Banned    []netip.Addr   `json:"banned"`
 	Blocks    int            `json:"blocks"`
 	Bytes     int64          `json:"bytes"` // on disk
 	Quota     int64          `json:"quota"` // 0: no limit
+}
+
+// PeerStatus describes a peer we are connected to.
+type PeerStatus struct {
+	Peer  string    `json:"peer"`
+	Addr  string    `json:"addr"`
+	Agent string    `json:"agent"`
+	Since time.Time `json:"since"`
 }
 
 // Status returns how the node stands now.
@@ -35,8 +43,11 @@ func (n *Node) Status() (Status, error) {
 	s := Status{
 		Chain: n.cfg.Chain, Peer: n.host.ID().String(), Custodian: n.cfg.Custodian,
 		Addrs: n.host.Addrs(), Torrent: netip.AddrPortFrom(n.cfg.IP, uint16(n.swarm.Port())),
-		Peers: n.host.Peers(), Banned: n.swarm.Banned(),
+		Banned: n.swarm.Banned(),
 		Blocks: usage.Blocks, Bytes: usage.Bytes, Quota: usage.Quota,
+	}
+	for _, p := range n.host.Peers() {
+		s.Peers = append(s.Peers, PeerStatus{Peer: p.Peer.String(), Addr: p.Addr, Agent: p.Agent, Since: p.Since})
 	}
 	if n.cfg.Publisher != nil {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)

@@ -20,6 +20,9 @@ import (
 	"granary/cmd/granary/internal/node"
 )
 
+// lineEvery is how often progress is told where there is no terminal.
+const lineEvery = 3 * time.Second
+
 // UI prints what a command has to say. Its methods may be called by any
 // number of goroutines.
 type UI struct {
@@ -93,11 +96,11 @@ func (u *UI) Progress(p node.Progress) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
+	case u.Quiet:
 	case u.JSON:
 		if err := json.NewEncoder(u.out).Encode(gateway.NewProgress(p)); err != nil {
 			return // the reader went away; the command ends by itself
 		}
-	case u.Quiet:
 	case terminal(u.err):
 		if u.bar == nil || u.bar.stage != p.Stage {
 			u.endBar()
@@ -105,10 +108,13 @@ func (u *UI) Progress(p node.Progress) {
 		}
 		u.bar.set(p)
 	default:
-		if p.Stage == u.seen && time.Since(u.last) < 5*time.Second {
+		if p.Stage != u.seen {
+			u.seen, u.last = p.Stage, time.Now() // what is over at once needs no line
+		}
+		if time.Since(u.last) < lineEvery {
 			return
 		}
-		u.seen, u.last = p.Stage, time.Now()
+		u.last = time.Now()
 		fmt.Fprintf(u.err, "granary: %s\n", line(p))
 	}
 }

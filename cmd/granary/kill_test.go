@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"granary/cmd/granary/internal/devnet"
+	"granary/cmd/granary/internal/node"
+)
+
+// patience bounds every wait of these tests; a wait ends as soon as it can.
+const patience = 90 * time.Second
+
+// network starts a devnet of a publisher and three custodians, each a real
+// process.
+func network(t *testing.T) *devnet.Net {
+	t.Helper()
+	n, err := devnet.New(t.TempDir(), devnet.Plan{Custodians: 3, Others: []string{"publisher"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Errorf("close devnet: %v", err)
+		}
+	})
+	if err := n.Start(t.Context(), "publisher", "custodian-1", "custodian-2", "custodian-3"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "three custodians in the DHT", func() bool {
+		found, err := n.Nodes["publisher"].Client.Custodians(t.Context())
+		return err == nil && len(found) == 3
+	})
+	return n
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s after %v", what, patience)
+		}
+		time.Sleep(20 * time.Millisecond) // between two looks at a condition
+	}
+}
+
+// content is n bytes that do not compress and differ from run to run.
+func content(t *testing.T, n int) []byte {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("content seed %d", seed)
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)})
+	if _, err := r.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// restart kills a node and starts it again.
+func restart(t *testing.T, n *devnet.Net, name string) {
+	t.Helper()
+	if err := n.Nodes[name].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func holdsShare(t *testing.T, nd *devnet.Node, id string) bool {
+	t.Helper()
+	b, err := nd.Client.Block(t.Context(), id)
+	return err == nil && b.Owed != nil && b.Owed.Held
+}
+
+func publish(t *testing.T, n *devnet.Net, data []byte, announced bool) node.PublishResult {
+	t.Helper()
+	opt := node.PublishOptions{Announced: announced, Patience: patience}
+	r, err := n.Nodes["publisher"].Client.Publish(t.Context(), "killed", bytes.NewReader(data), opt, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestKilledNodesKeepWhatTheyAcknowledged(t *testing.T) {
+	n := network(t)
+	data := content(t, 3<<20)
+	r := publish(t, n, data, false)
+	for _, name := range []string{"custodian-1", "publisher"} {
+		restart(t, n, name)
+	}
+	if !holdsShare(t, n.Nodes["custodian-1"], r.ID) {
+		t.Error("the custodian's share is not there right after the restart")
+	}
+	b, err := n.Nodes["publisher"].Client.Block(t.Context(), r.ID)
+	if err != nil || !b.Whole {
+		t.Errorf("the publisher's block right after the restart: %+v, %v; want whole", b, err)
+	}
+	if got := get(t, n, r.ID, "reader"); !bytes.Equal(got, data) {
+		t.Error("what was fetched after the restarts differs from what was published")
+	}
+}
+
+func TestCustodianKilledWhileItFetchesTakesUpAgain(t *testing.T) {
+	n := network(t)
+	r := publish(t, n, content(t, 12<<20), true)
+	nd := n.Nodes["custodian-2"]
+	waitFor(t, "block known to the custodian", func() bool {
+		_, err := nd.Client.Block(t.Context(), r.ID)
+		return err == nil
+	})
+	restart(t, n, "custodian-2")
+	waitFor(t, "share after the restart", func() bool { return holdsShare(t, nd, r.ID) })
+}
+
+func TestPublisherKilledAfterTheAnnouncementSeedsAgain(t *testing.T) {
+	n := network(t)
+	r := publish(t, n, content(t, 12<<20), true)
+	restart(t, n, "publisher")
+	for _, name := range []string{"custodian-1", "custodian-2", "custodian-3"} {
+		waitFor(t, "share of "+name, func() bool { return holdsShare(t, n.Nodes[name], r.ID) })
+	}
+}
+
+func TestKilledDownloadResumes(t *testing.T) {
+	n := network(t)
+	data := content(t, 24<<20)
+	r := publish(t, n, data, false)
+	home := filepath.Join(n.Dir, "reader", "guest", n.Network.ChainID)
+	cmd, err := devnet.Command(getArgs(n, r.ID, "reader")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "first rows on disk", func() bool {
+		_, err := os.Stat(filepath.Join(home, "blocks", r.ID, "content"))
+		return err == nil
+	})
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	if got := get(t, n, r.ID, "reader"); !bytes.Equal(got, data) {
+		t.Error("the resumed download differs from what was published")
+	}
+	if _, err := os.Stat(filepath.Join(home, "blocks", r.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("rows of a finished one-shot download: %v, want gone", err)
+	}
+}
+
+func getArgs(n *devnet.Net, id, reader string) []string {
+	return []string{
+		"get", id, "--network", n.File, "--home", filepath.Join(n.Dir, reader),
+		"-o", filepath.Join(n.Dir, reader+".out"), "--force", "--listen", n.Address(0).String(),
+	}
+}
+
+// get runs `granary get` as a process of its own and returns what it wrote.
+func get(t *testing.T, n *devnet.Net, id, reader string) []byte {
+	t.Helper()
+	cmd, err := devnet.Command(getArgs(n, id, reader)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("granary get: %v\n%s", err, out)
+	}
+	b, err := os.ReadFile(filepath.Join(n.Dir, reader+".out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"granary/cmd/granary/internal/ui"
+)
+
+// TestMain lets the test binary stand for the program: child processes that
+// tests start are real granary processes.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"granary": main})
+}
+
+// TestScripts runs the stories in testdata/script. A line `exits N granary …`
+// runs the program and wants exactly that status.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "../../testdata/script",
+		RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: exits STATUS PROGRAM [ARGS…]")
+				}
+				got := 0
+				if err := ts.Exec(args[1], args[2:]...); err != nil {
+					exit, ok := errors.AsType[*exec.ExitError](err)
+					if !ok {
+						ts.Fatalf("%v", err)
+					}
+					got = exit.ExitCode()
+				}
+				if strconv.Itoa(got) != args[0] {
+					ts.Fatalf("exit status %d, want %s", got, args[0])
+				}
+			},
+			// size NAME BYTES: make a file of so many bytes of a fixed pattern
+			"size": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 2 {
+					ts.Fatalf("usage: size NAME BYTES")
+				}
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				b := make([]byte, n)
+				for i := range b {
+					b[i] = byte(i*7 + i>>8)
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+			},
+			// cut NAME BYTES: truncate a file
+			"cut": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 2 {
+					ts.Fatalf("usage: cut NAME BYTES")
+				}
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				ts.Check(os.Truncate(ts.MkAbs(args[0]), int64(n)))
+			},
+			// flip NAME OFFSET: turn over every bit of one byte
+			"flip": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 2 {
+					ts.Fatalf("usage: flip NAME OFFSET")
+				}
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				b, err := os.ReadFile(ts.MkAbs(args[0]))
+				ts.Check(err)
+				b[n] ^= 0xff
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+			},
+		},
+	})
+}
+
+func TestEveryVerbHasAnExampleAndItsExitStatuses(t *testing.T) {
+	a := &app{ui: ui.New(io.Discard, io.Discard)}
+	for _, cmd := range a.root().Commands() {
+		switch {
+		case cmd.Example == "":
+			t.Errorf("granary %s: no example", cmd.Name())
+		case cmd.GroupID == "":
+			t.Errorf("granary %s: in no group", cmd.Name())
+		case cmd.Name() != "version" && !strings.Contains(cmd.Long, "Exit status:"):
+			t.Errorf("granary %s: exit statuses not documented", cmd.Name())
+		}
+	}
+}
