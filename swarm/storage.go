@@ -151,12 +151,10 @@ func (t *Torrent) committed(piece int, err error) {
 	t.mu.Lock()
 	t.committing.Remove(piece)
 	t.begun.Remove(piece)
-	switch {
-	case err == nil:
-		t.kept += t.pieceBytes(piece)
-	case isWrong:
+	if isWrong {
 		t.refused.Add(piece)
 		t.refusal = err
+		t.spoilt += t.pieceBytes(piece)
 	}
 	ended := t.ended
 	t.signal()

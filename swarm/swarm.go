@@ -38,7 +38,7 @@ type Config struct {
 	UploadRate, DownloadRate int64 // bytes per second of the whole swarm; 0: no limit
 
 	// Corrupt is a fault for devnets: the swarm claims every piece of every
-	// block and serves wrong bytes.
+	// block and serves wrong bytes. It fetches none: its fetches wait.
 	Corrupt bool
 
 	Logger *slog.Logger // nil: discard

@@ -37,8 +37,7 @@ type Torrent struct {
 	refusal    error // why the last of them was
 	peers      map[*torrent.PeerConn]*peer
 	addrs      map[netip.AddrPort]*address
-	kept       int64 // bytes in pieces fetched and committed
-	spoilt     int64 // bytes in pieces that hashed wrong
+	spoilt     int64 // bytes in pieces that hashed wrong, or were refused
 }
 
 func newTorrent(s *Swarm, id erasure.ID, geo erasure.Geometry, b Block) *Torrent {
