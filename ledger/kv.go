@@ -65,7 +65,7 @@ type (
 		Root    Hash
 		First   uint64 // log size before the last block
 		Open    uint64 // every announcement before this index is decided
-		Pending int64  // bytes of content that await a certificate
+		Pending int64  // bytes of content rows that await a certificate
 		Day     int64  // since 1970, of the last allowance
 		Granted int64  // allowances on that day, in credits
 		Set     uint64 // number of the present validator set
@@ -79,6 +79,7 @@ type (
 
 	announced struct { // a ‖ index
 		_        struct{} `cbor:",toarray"`
+		ID       erasure.ID
 		Status   Status
 		Set      uint64 // the validator set that certifies it
 		Deadline int64  // milliseconds; 0 until the next block tells
@@ -111,7 +112,8 @@ func (s *State) get(key []byte, v any) (bool, error) {
 		return false, nil
 	}
 	if err := unmarshal(raw, v); err != nil {
-		return false, fmt.Errorf("%w: key %x: %w", ErrCorrupt, key, err)
+		// %v: damage is not the fault of a transaction, whatever the decoder calls it.
+		return false, fmt.Errorf("%w: key %x: %v", ErrCorrupt, key, err)
 	}
 	return true, nil
 }

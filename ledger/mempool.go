@@ -1,17 +1,55 @@
 package ledger
 
-// Mempool checks transactions that wait for a block, against the state and
+// Mempool checks transactions that wait for a block: against the state, and
 // against those that wait already, so that nobody can fill it with transactions
-// of which only one can succeed. Make a new one after every block and check what
-// still waits again, in order. It is not safe for concurrent use.
+// of which only one can succeed. It applies them, in the order they come, to a
+// next block that is thrown away.
+//
+// The zero Mempool is ready. It is not safe for concurrent use.
 type Mempool struct {
-	s *State
+	height int64
+	writes map[string][]byte // what those that wait changed in the state of height
+	meta   meta
+	sets   map[uint64][]Validator
 }
 
-// NewMempool returns a Mempool with nothing waiting. s must not change meanwhile.
-func NewMempool(s *State) *Mempool { return &Mempool{s: s} }
+// Check returns nil if a transaction can be expected to succeed in the block
+// after s, and counts it as waiting from then on; otherwise why it is refused, as
+// Apply would. s is only read. When its height moves, all that waited is
+// forgotten: check what still waits again, in order.
+func (m *Mempool) Check(s *State, raw []byte) error {
+	if m.writes == nil || m.height != s.meta.Height {
+		*m = Mempool{height: s.meta.Height, writes: make(map[string][]byte), meta: s.meta, sets: make(map[uint64][]Validator)}
+	}
+	scratch := &State{kv: overlay{s.kv, m.writes}, net: s.net, meta: m.meta, sets: m.sets}
+	w, err := scratch.writer()
+	if err != nil {
+		return err
+	}
+	if err := w.apply(raw); err != nil {
+		if Code(err) == CodeOther {
+			m.writes = nil // it may have written a part
+		}
+		return err
+	}
+	m.meta = scratch.meta
+	return nil
+}
 
-// Check returns nil if a transaction can be expected to succeed in the next
-// block, and counts it as waiting; otherwise why it is refused. Work is spent in
-// order of cost: size, form, balance, signature.
-func (m *Mempool) Check(raw []byte) error { return nil }
+// overlay is a KV whose writes stay in memory.
+type overlay struct {
+	base   KV
+	writes map[string][]byte
+}
+
+func (o overlay) Get(key []byte) []byte {
+	if v, ok := o.writes[string(key)]; ok {
+		return v
+	}
+	return o.base.Get(key)
+}
+
+func (o overlay) Put(key, value []byte) error {
+	o.writes[string(key)] = value
+	return nil
+}

@@ -29,7 +29,7 @@ func Init(kv KV, g Genesis) (*State, error) {
 	if kv.Get(keyMeta()) != nil {
 		return nil, fmt.Errorf("begin network %s: the store holds one already", g.ChainID)
 	}
-	s := &State{kv: kv, net: network{Chain: g.ChainID, Params: g.Params.body()}}
+	s := &State{kv: kv, net: network{Chain: g.ChainID, Params: g.Params.body()}, sets: make(map[uint64][]Validator)}
 	s.meta.Millis = g.Time.UnixMilli()
 	if err := s.put(keyNetwork(), s.net); err != nil {
 		return nil, err
@@ -46,21 +46,20 @@ func Init(kv KV, g Genesis) (*State, error) {
 			return nil, err
 		}
 	}
-	tree, err := s.openTree()
+	w, err := s.writer()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tree.append(Entry{Kind: EntryGenesis, Time: g.Time, Genesis: g.Hash()}); err != nil {
+	if err := w.add(Entry{Kind: EntryGenesis, Genesis: g.Hash()}); err != nil {
 		return nil, err
 	}
-	s.meta.Open = 1
 	return s, s.put(keyMeta(), s.meta)
 }
 
 // Load returns the state that kv holds: ErrNotFound if it holds none,
 // ErrCorrupt if it cannot be read.
 func Load(kv KV) (*State, error) {
-	s := &State{kv: kv}
+	s := &State{kv: kv, sets: make(map[uint64][]Validator)}
 	found, err := s.get(keyMeta(), &s.meta)
 	if err != nil {
 		return nil, err
@@ -96,13 +95,10 @@ func (s *State) set(n uint64) ([]Validator, error) {
 	}
 	var set []Validator
 	if err := json.Unmarshal(s.kv.Get(keySet(n)), &set); err != nil {
-		return nil, fmt.Errorf("%w: validator set %d: %w", ErrCorrupt, n, err)
+		return nil, fmt.Errorf("%w: validator set %d: %v", ErrCorrupt, n, err)
 	}
 	if err := checkValidators(set); err != nil {
-		return nil, fmt.Errorf("%w: validator set %d: %w", ErrCorrupt, n, err)
-	}
-	if s.sets == nil {
-		s.sets = make(map[uint64][]Validator)
+		return nil, fmt.Errorf("%w: validator set %d: %v", ErrCorrupt, n, err)
 	}
 	s.sets[n] = set
 	return set, nil

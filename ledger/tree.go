@@ -13,17 +13,6 @@ import (
 // The log's tree: every hash of a perfect subtree is stored once, when its last
 // leaf comes, and never changes. All proofs are made of such hashes.
 
-// tree appends to the log of a state.
-type tree struct {
-	s     *State
-	right *compact.Range // the perfect subtrees that cover the log
-}
-
-func (s *State) openTree() (*tree, error) {
-	right, err := s.rangeTo(s.meta.Size)
-	return &tree{s, right}, err
-}
-
 // rangeTo returns the perfect subtrees that cover the first size entries.
 func (s *State) rangeTo(size uint64) (*compact.Range, error) {
 	hashes, err := s.nodes(compact.RangeNodes(0, size, nil))
@@ -34,27 +23,25 @@ func (s *State) rangeTo(size uint64) (*compact.Range, error) {
 	return factory.NewRange(0, size, hashes)
 }
 
-// append adds an entry and returns its index; the head moves.
-func (t *tree) append(e Entry) (uint64, error) {
-	s, index, leaf := t.s, t.s.meta.Size, e.Encode()
-	if err := s.kv.Put(keyLeaf(index), leaf); err != nil {
-		return 0, err
+// appendLeaf stores a leaf and the subtrees that it completes; the head moves.
+// right covers the log before and afterwards.
+func (s *State) appendLeaf(right *compact.Range, leaf []byte) error {
+	if err := s.kv.Put(keyLeaf(s.meta.Size), leaf); err != nil {
+		return err
 	}
 	var failed error
 	store := func(id compact.NodeID, hash []byte) {
-		if err := s.kv.Put(keyNode(id.Level, id.Index), hash); err != nil && failed == nil {
-			failed = err
-		}
+		failed = errors2(failed, s.kv.Put(keyNode(id.Level, id.Index), hash))
 	}
-	if err := t.right.Append(rfc6962.DefaultHasher.HashLeaf(leaf), store); err != nil {
-		return 0, fmt.Errorf("%w: log: %w", ErrCorrupt, err)
+	if err := right.Append(rfc6962.DefaultHasher.HashLeaf(leaf), store); err != nil {
+		return fmt.Errorf("%w: log: %v", ErrCorrupt, err)
 	}
-	root, err := t.right.GetRootHash(nil)
+	root, err := right.GetRootHash(nil)
 	if err != nil {
-		return 0, fmt.Errorf("%w: log: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: log: %v", ErrCorrupt, err)
 	}
-	s.meta.Size, s.meta.Root = index+1, Hash(root)
-	return index, failed
+	s.meta.Size, s.meta.Root = right.End(), Hash(root)
+	return failed
 }
 
 // Leaf returns the bytes of an entry, a copy: ErrNotFound beyond the head.
@@ -77,7 +64,7 @@ func (s *State) Entry(index uint64) (Entry, error) {
 	}
 	e, err := ParseEntry(leaf)
 	if err != nil {
-		return Entry{}, fmt.Errorf("%w: entry %d: %w", ErrCorrupt, index, err)
+		return Entry{}, fmt.Errorf("%w: entry %d: %v", ErrCorrupt, index, err)
 	}
 	return e, nil
 }
@@ -111,7 +98,7 @@ func (s *State) headOf(size uint64) (Head, error) {
 	}
 	root, err := covered.GetRootHash(nil)
 	if err != nil {
-		return Head{}, fmt.Errorf("%w: log: %w", ErrCorrupt, err)
+		return Head{}, fmt.Errorf("%w: log: %v", ErrCorrupt, err)
 	}
 	return Head{Size: size, Root: Hash(root)}, nil
 }

@@ -1,0 +1,178 @@
+package ledger
+
+// fold takes entry number index into the state. It decides nothing: that the
+// entry is in the log says that it belongs there.
+func (s *State) fold(index uint64, e Entry) error {
+	switch e.Kind {
+	case EntryTx:
+		if e.Tx.Kind == KindAttest {
+			return s.foldAttest(e.Tx)
+		}
+		return s.foldAnnounce(index, e.Tx)
+	case EntryCertified:
+		return s.foldCertified(index, e.Outcome)
+	case EntryExpired:
+		return s.foldExpired(index, e.Outcome)
+	}
+	return nil // the genesis is the state that the fold begins with
+}
+
+func (s *State) foldAnnounce(index uint64, tx Tx) error {
+	r := tx.Record
+	sender, allowance, err := s.account(tx.Sender, s.meta.Millis)
+	if err != nil {
+		return err
+	}
+	s.grant(allowance)
+	if sender.Nonces, err = sender.Nonces.use(tx.Nonce); err != nil {
+		return err
+	}
+	sender.Credits -= r.Cost()
+
+	id := r.ID()
+	var b block
+	if _, err := s.get(keyBlock(id), &b); err != nil {
+		return err
+	}
+	a := announced{ID: id, Status: Pending, Set: s.meta.Set, Previous: b.Latest}
+	if b.kept(s.meta.Millis) {
+		a.Status, a.Decision = Certified, b.Certificate
+		b.Until += r.keepMillis()
+	} else {
+		sender.Pending = index
+		if b.Pending == 0 {
+			s.meta.Pending += r.pendingBytes()
+		}
+		b.Pending++
+	}
+	b.Latest = index
+	if err := s.put(keyAccount(tx.Sender), sender); err != nil {
+		return err
+	}
+	if err := s.put(keyAnnounced(index), a); err != nil {
+		return err
+	}
+	return s.put(keyBlock(id), b)
+}
+
+func (s *State) foldAttest(tx Tx) error {
+	var sender account // which gets no newcomer's allowance by attesting
+	if _, err := s.get(keyAccount(tx.Sender), &sender); err != nil {
+		return err
+	}
+	var err error
+	if sender.Nonces, err = sender.Nonces.use(tx.Nonce); err != nil {
+		return err
+	}
+	if err := s.put(keyAccount(tx.Sender), sender); err != nil {
+		return err
+	}
+	for _, item := range tx.Attested {
+		a, i, err := s.attestable(item, tx.Sender)
+		if Code(err) == CodeOther {
+			return err
+		}
+		if err != nil {
+			continue
+		}
+		set, err := s.set(a.Set)
+		if err != nil {
+			return err
+		}
+		a.mark(i)
+		a.Power += set[i].Power
+		if err := s.put(keyAnnounced(item.Index), a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foldCertified certifies a block: with the announcement whose attestations
+// sufficed, all others of the block that are pending. Each has paid for its days
+// of keep, and they add up.
+func (s *State) foldCertified(index uint64, o Outcome) error {
+	var b block
+	if err := s.must(keyBlock(o.ID), &b); err != nil {
+		return err
+	}
+	b.Certificate, b.Until, b.Pending = index, s.meta.Millis, 0
+	// The pending ones are the latest: those before them are decided.
+	for i := b.Latest; i != 0; {
+		var a announced
+		if err := s.must(keyAnnounced(i), &a); err != nil {
+			return err
+		}
+		if a.Status != Pending {
+			break
+		}
+		r, err := s.settle(i, a, Certified, index)
+		if err != nil {
+			return err
+		}
+		b.Until += r.keepMillis()
+		i = a.Previous
+	}
+	b.Until = min(b.Until, s.meta.Millis+MaxKeep*dayMillis)
+	if err := s.forget(o); err != nil {
+		return err
+	}
+	return s.put(keyBlock(o.ID), b)
+}
+
+func (s *State) foldExpired(index uint64, o Outcome) error {
+	var a announced
+	if err := s.must(keyAnnounced(o.Announcement), &a); err != nil {
+		return err
+	}
+	if _, err := s.settle(o.Announcement, a, Expired, index); err != nil {
+		return err
+	}
+	var b block
+	if err := s.must(keyBlock(o.ID), &b); err != nil {
+		return err
+	}
+	if b.Pending--; b.Pending == 0 {
+		if err := s.forget(o); err != nil {
+			return err
+		}
+	}
+	return s.put(keyBlock(o.ID), b)
+}
+
+// settle ends the pending announcement at index by the entry decision, and
+// returns its record. Its publisher may announce again.
+func (s *State) settle(index uint64, a announced, status Status, decision uint64) (Record, error) {
+	a.Status, a.Decision = status, decision
+	if err := s.put(keyAnnounced(index), a); err != nil {
+		return Record{}, err
+	}
+	e, err := s.Entry(index)
+	if err != nil {
+		return Record{}, err
+	}
+	var publisher account
+	if err := s.must(keyAccount(e.Tx.Sender), &publisher); err != nil {
+		return Record{}, err
+	}
+	publisher.Pending = 0
+	return e.Tx.Record, s.put(keyAccount(e.Tx.Sender), publisher)
+}
+
+// forget takes the bytes of a block that is no more pending out of the sum.
+func (s *State) forget(o Outcome) error {
+	e, err := s.Entry(o.Announcement)
+	if err != nil {
+		return err
+	}
+	s.meta.Pending -= e.Tx.Record.pendingBytes()
+	return nil
+}
+
+// grant counts an allowance that is handed out now.
+func (s *State) grant(allowance int64) {
+	if day := s.meta.Millis / dayMillis; day != s.meta.Day {
+		s.meta.Day, s.meta.Granted = day, 0
+	}
+	s.meta.Granted += allowance
+}
