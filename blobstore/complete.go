@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -64,40 +65,20 @@ func (b *Block) missing() erasure.PieceSet {
 }
 
 // makeWhole reserves the missing pieces, has produce write them and vouch for
-// the bundle, and makes all of it durable before any piece is held. If it
-// fails it gives the space back. The caller has excluded others.
-func (b *Block) makeWhole(produce func() (erasure.Bundle, error)) (err error) {
+// the bundle, makes all of it durable and only then enters it in the index. If
+// it fails before that it gives the space back. The caller has excluded others.
+func (b *Block) makeWhole(produce func() (erasure.Bundle, error)) error {
 	rest := b.missing()
-	var pieces []int
-	for p := range rest.All() {
-		pieces = append(pieces, p)
-	}
 	b.mu.Lock()
-	err = b.touch(pieces...)
+	err := b.touch(slices.Collect(rest.All())...)
 	b.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.discard(rest))
-		}
-	}()
-	bundle, err := produce()
-	if err != nil {
-		return diskError(err)
+	if err := b.makeDurable(produce); err != nil {
+		return errors.Join(err, b.discard(rest))
 	}
-	for _, name := range []string{contentFile, parityFile} {
-		if err := b.sync(name); err != nil {
-			return err
-		}
-	}
-	if err := b.learn(bundle); err != nil {
-		return err
-	}
-	if err := b.s.at("complete: index"); err != nil {
-		return err
-	}
+	// From here on the pieces may be held on disk: they must stay as they are.
 	err = b.s.index.update(func(tx *bbolt.Tx) error {
 		return change(tx, b.id, b.g.Pieces(), func(held erasure.PieceSet, whole *bool) {
 			held.Union(erasure.AllPieces(b.g.Pieces()))
@@ -112,6 +93,23 @@ func (b *Block) makeWhole(produce func() (erasure.Bundle, error)) (err error) {
 	b.whole = true
 	b.mu.Unlock()
 	return b.s.at("complete: acknowledge")
+}
+
+// makeDurable runs produce, fsyncs what it wrote and keeps the proof.
+func (b *Block) makeDurable(produce func() (erasure.Bundle, error)) error {
+	bundle, err := produce()
+	if err != nil {
+		return diskError(err)
+	}
+	for _, name := range []string{contentFile, parityFile} {
+		if err := b.sync(name); err != nil {
+			return err
+		}
+	}
+	if err := b.learn(bundle); err != nil {
+		return err
+	}
+	return b.s.at("complete: index")
 }
 
 // recover writes every missing piece from the held ones. What it returns was

@@ -90,6 +90,7 @@ func live(ctx context.Context, dir string, cfg blobstore.Config, say func(string
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	unproven := l.pieces.bundle
 	unproven.Proof = nil
 	b, err := s.Put(ctx, unproven)
@@ -297,6 +298,45 @@ func TestKilledAmongCommitsLosesNothingAcknowledged(t *testing.T) {
 		checkLife(t, dir, said)
 		if t.Failed() {
 			t.Fatalf("killed after %q", said)
+		}
+	}
+}
+
+// TestFailureAtEachStepLosesNothingAcknowledged: the process goes on and closes
+// its store, as after an I/O error, instead of being killed.
+func TestFailureAtEachStepLosesNothingAcknowledged(t *testing.T) {
+	broken := errors.New("this step fails")
+	for step := 1; ; step++ {
+		dir := t.TempDir()
+		var mu sync.Mutex
+		var said []string
+		left, name := step, ""
+		err := live(t.Context(), dir, blobstore.Config{Quota: lifeQuota}.WithStep(func(step string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if left--; left == 0 {
+				name = step
+				return broken
+			}
+			return nil
+		}), func(word string) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, word)
+		})
+		if err == nil {
+			if step < 30 {
+				t.Fatalf("only %d steps: the hooks are gone", step)
+			}
+			return
+		}
+		wantErr(t, name, err, broken)
+		checkLife(t, dir, said)
+		if err := live(t.Context(), dir, blobstore.Config{Quota: lifeQuota}, func(string) {}); err != nil {
+			t.Fatalf("life does not go on: %v", err)
+		}
+		if t.Failed() {
+			t.Fatalf("step %d, %q, failed after %q", step, name, said)
 		}
 	}
 }

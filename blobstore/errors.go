@@ -11,6 +11,7 @@ var (
 	ErrLocked    = errors.New("store is in use by another process")
 	ErrClosed    = errors.New("store is closed")
 	ErrSchema    = errors.New("store was written by a newer version")
+	ErrFailed    = errors.New("index could not be written: open the store again")
 	ErrNotFound  = errors.New("no such block in the store")
 	ErrAmbiguous = errors.New("more than one block has this prefix")
 	ErrDamaged   = errors.New("stored block is damaged") // Put its bundle again to mend it

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -63,8 +64,9 @@ func parseEntry(n int, b []byte) (held erasure.PieceSet, whole bool, err error) 
 
 // index is the bbolt file. Its lock is the lock of the store.
 type index struct {
-	db   *bbolt.DB
-	file *os.File // bbolt's own, to ask for its length
+	db     *bbolt.DB
+	file   *os.File    // bbolt's own, to ask for its length
+	failed atomic.Bool // see update
 }
 
 // openIndex opens or creates the index at path and reads all of it, so that
@@ -205,7 +207,28 @@ func (ix *index) put(id erasure.ID, e entry) error {
 	})
 }
 
-func (ix *index) update(f func(*bbolt.Tx) error) error { return diskError(ix.db.Update(f)) }
+// update runs f in a transaction that is durable when update returns nil.
+//
+// When writing it goes wrong nobody knows which of the two states is on disk,
+// so nothing may be written any more that only one of them allows: the store
+// has failed until it is opened again. Not so when the disk is full: the pages
+// of the new state then found no room, and the old one stands.
+func (ix *index) update(f func(*bbolt.Tx) error) error {
+	if ix.failed.Load() {
+		return ErrFailed
+	}
+	var refused error
+	err := ix.db.Update(func(tx *bbolt.Tx) error {
+		refused = f(tx)
+		return refused
+	})
+	err = diskError(err)
+	if err == nil || refused != nil || errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	ix.failed.Store(true)
+	return fmt.Errorf("%w: %w", ErrFailed, err)
+}
 
 // change applies f to the entry of a block of n pieces. Only the index knows
 // what other transactions did since, so the entry is read within this one.

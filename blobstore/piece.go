@@ -69,8 +69,8 @@ func (b *Block) readAt(piece int, p []byte, off int64) (int, error) {
 // held, until CommitPiece. The first write reserves the whole piece's space.
 //
 // It returns ErrHeld for a held piece and ErrBusy while the piece is being
-// committed or the block completed, both without writing; a *QuotaError, or
-// ErrDiskFull.
+// committed or the block completed, both without writing; a *QuotaError,
+// ErrDiskFull, or ErrFailed.
 func (b *Block) WritePieceAt(piece int, p []byte, off int64) (int, error) {
 	if err := b.checkPiece(piece); err != nil {
 		return 0, err
@@ -97,6 +97,8 @@ func (b *Block) admit(piece int) error {
 	switch {
 	case b.gone:
 		return b.errGone()
+	case b.s.index.failed.Load(): // on disk the piece may be held
+		return ErrFailed
 	case b.held.Has(piece):
 		return fmt.Errorf("%w: piece %d of %s", ErrHeld, piece, b.id)
 	case b.busy, b.sealed[piece] != nil:

@@ -5,9 +5,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"granary/blobstore"
+	"granary/erasure"
 )
 
 // cutPower makes the ext4 that holds dir lose, from now on, all that is not on
@@ -107,4 +113,71 @@ func TestFullDiskIsRecognisedAndHarmless(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(mount, 0) })
 	fillDisk(t, filepath.Join(mount, "store"))
+}
+
+// TestIndexThatCannotBeWrittenStopsTheStore: nobody knows then which pieces it
+// calls held on disk.
+func TestIndexThatCannotBeWrittenStopsTheStore(t *testing.T) {
+	d := newDisk(t, 32<<20)
+	dir := filepath.Join(d.dir, "store")
+	e := encode(t, 80, 3*erasure.RowSize)
+	s := open(t, dir, blobstore.Config{})
+	b := put(t, s, e.bundle)
+	hold(t, b, e, 1)
+	if err := cutPower(dir); err != nil {
+		t.Skipf("cannot cut the power: %v", err)
+	}
+	wantErr(t, "note", b.SetNote(t.Context(), "pin", []byte("yes")), blobstore.ErrFailed)
+	_, err := b.WritePieceAt(0, e.piece(0), 0)
+	wantErr(t, "write", err, blobstore.ErrFailed)
+	if !b.Has(1) || b.Has(0) {
+		t.Error("what was held changed")
+	}
+	_ = s.Close() // its fsync may fail, too
+	d.remount(t)
+	s = open(t, dir, blobstore.Config{})
+	if b, err = s.Block(e.id()); err != nil || !b.Has(1) {
+		t.Fatalf("after the power came back: %v", err)
+	}
+	hold(t, b, e, 0)
+	if err := s.Close(); err != nil { // before the disk goes
+		t.Fatal(err)
+	}
+}
+
+// TestOpenFilesAreBounded reads 200 blocks, which have 400 files.
+func TestOpenFilesAreBounded(t *testing.T) {
+	openFiles := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(names)
+	}
+	s := open(t, t.TempDir(), blobstore.Config{})
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			if _, err := s.Import(t.Context(), "block", strings.NewReader(strconv.Itoa(i)), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	before := openFiles()
+	for range 4 {
+		wg.Go(func() {
+			for _, b := range s.Blocks() {
+				for p := range 2 {
+					if _, err := b.ReadPieceAt(p, make([]byte, 10), 0); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if more := openFiles() - before; more > 256 {
+		t.Errorf("%d files more are open, want at most 256", more)
+	}
 }

@@ -161,6 +161,9 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 		}
 		return tx.Bucket(blocksBucket).Put(id[:], e.encode())
 	}); err != nil {
+		if s.index.failed.Load() {
+			st.dir = "" // there may be an entry for it: Open will see
+		}
 		return nil, false, err
 	}
 	s.known.forget(id) // a deleted block's, which may lack the proof
