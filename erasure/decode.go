@@ -23,7 +23,8 @@ func (e *TooFewRowsError) Error() string {
 func (e *TooFewRowsError) Is(target error) bool { return target == ErrTooFewRows }
 
 // Source says which rows of a block can be read, and where: content row i at
-// RowSize·i of Content, parity row K+i at RowSize·i of Parity.
+// RowSize·i of Content, parity row K+i at RowSize·i of Parity. Have is called
+// from one goroutine, before anything is read.
 type Source struct {
 	Have    func(row int) bool
 	Content io.ReaderAt
@@ -55,9 +56,7 @@ func Recover(ctx context.Context, g Geometry, src Source, out io.WriterAt, progr
 		}
 		return nil
 	}
-	// Every call of the library pays a transform of 65,536 points, 0.8 ms:
-	// 4 MiB per call keep that below a tenth.
-	b, err := newBands(k, len(missing), RowSize, 4<<20/k)
+	b, err := newBands(k, len(missing), decodeLimits(k))
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}

@@ -22,9 +22,9 @@
 // Verifier: bytes from anybody may go in, and what comes out is bound to the
 // ID. [Recover] and [RowPath] stand behind it and take verified bytes only.
 //
-// Memory: Commit, CheckClean and Recover take up to about 64 MiB each beside
-// 74 MiB of tables that the code's library makes once per process, on first
-// use. A program that only verifies rows never loads them.
+// Memory: Commit and CheckClean take up to 40 MiB per call, Recover up to 72,
+// beside 74 MiB of tables that the code's library makes once per process, on
+// first use. A program that only verifies rows never loads them.
 //
 // The code is that of Lin, Al-Naffouri, Han and Chung, "Novel polynomial basis
 // with fast Fourier transform and its application to Reed-Solomon erasure

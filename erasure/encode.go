@@ -84,7 +84,7 @@ type encoder struct {
 // and roots of both files. Rows are hashed as their bands come by.
 func (e encoder) layers(ctx context.Context) (l Layers, content, parity Root, err error) {
 	k := e.g.K()
-	b, err := newBands(k, k, encodeWidth, minStripe)
+	b, err := newBands(k, k, encodeLimits(k))
 	if err != nil {
 		return l, content, parity, err
 	}

@@ -45,7 +45,8 @@ func badRows(k int) int { return k/2 + 1 }
 // and takes half of it; the second draws 6.4 rows per bit and tolerates what
 // the rest allows, so that a few dead peers do not fail a good block. For 20
 // bits and large k that is 51 rows, or 128 of which 10 may be missing. Where
-// the second would draw every row the plan says Decode.
+// the second would draw every row the plan says Decode. Other values of k or
+// bits are a bug of the caller, and panic.
 func NewPlan(k, bits int) Plan {
 	if k < 1 || k > MaxContentRows || bits < 1 || bits > MaxBits {
 		panic(fmt.Sprintf("BUG: plan for %d rows, %d bits", k, bits))

@@ -7,19 +7,9 @@ import (
 )
 
 const (
-	// bandBudget bounds the bytes in memory while a block is coded: half of it
-	// holds a band of all rows, half the library's work space. With 74 MiB of
-	// the library's tables, and as much again in garbage of an earlier call, a
-	// block of any size stays within 256 MiB.
-	bandBudget = 64 << 20
-
 	// minStripe is the narrowest stripe in bytes: below it the library spends
 	// its time on calls instead of bytes.
 	minStripe = 512
-
-	// encodeWidth is the widest band that encodes fastest: a few rows' worth of
-	// it stays in a core's own cache.
-	encodeWidth = 4 << 10
 
 	// linePad separates rows in memory, so that the same column of many rows
 	// does not fall into the same few lines of a cache.
@@ -43,22 +33,49 @@ type stripe struct {
 	shards [][]byte // 2k slices into the band's memory
 }
 
-// newBands allocates all memory that coding k rows takes, in bands of at most
-// width bytes and, if there is room, stripes of at least atLeast bytes. second
-// is how many rows the second half of it holds.
-func newBands(k, second, width, atLeast int) (*bands, error) {
-	b := &bands{k: k, width: width}
-	m := ceilPow2(k)
-	for 4*m*b.width > bandBudget {
-		b.width /= 2
+// limits say how a block is cut for the library.
+type limits struct {
+	memory int  // bytes, for a band of all rows and the library's work space
+	width  int  // bytes: the widest band
+	stripe int  // bytes: the narrowest stripe
+	work   span // which of its 2m work buffers the library uses
+}
+
+// span is the numbers from ≤ i < to.
+type span struct{ from, to int }
+
+// encodeLimits keeps any block within 256 MiB, with 74 MiB of the library's
+// tables and as much garbage of earlier calls as there is memory in use. Bands
+// wider than 4 KiB are slower: they leave a core's own cache. The library
+// works in the first k rows of parity themselves, and needs its second m
+// buffers only for codes with more content rows than m.
+func encodeLimits(k int) limits {
+	return limits{memory: 32 << 20, width: 4 << 10, stripe: minStripe, work: span{k, ceilPow2(k)}}
+}
+
+// decodeLimits makes stripes of 4 MiB over all rows: each call of the library
+// pays a transform of 65,536 points, 0.8 ms, which is then less than a tenth.
+func decodeLimits(k int) limits {
+	return limits{memory: 64 << 20, width: RowSize, stripe: max(minStripe, ceilPow2(4<<20/k)), work: span{0, 2 * ceilPow2(k)}}
+}
+
+// newBands allocates all memory that coding k rows takes. second is how many
+// rows the second half of it holds.
+func newBands(k, second int, l limits) (*bands, error) {
+	for (k+second+l.work.to-l.work.from)*l.width > l.memory {
+		l.width /= 2
 	}
-	b.stripe = min(b.width, max(b.width/ceilPow2(cores()), ceilPow2(atLeast), minStripe))
+	b := &bands{
+		k:      k,
+		width:  l.width,
+		stripe: min(l.width, max(l.width/ceilPow2(cores()), l.stripe)),
+	}
 	b.memory[0] = make([]byte, k*(b.width+linePad))
 	b.memory[1] = make([]byte, second*(b.width+linePad))
 	for range b.width / b.stripe {
 		code, err := reedsolomon.New(k, k,
 			reedsolomon.WithLeopardGF16(true), // without it up to 256 rows get another code
-			reedsolomon.WithWorkAllocator(newWorkspace(2*m, b.stripe)))
+			reedsolomon.WithWorkAllocator(newWorkspace(2*ceilPow2(k), b.stripe, l.work)))
 		if err != nil {
 			return nil, fmt.Errorf("code of %d rows: %w", 2*k, err)
 		}
@@ -81,11 +98,17 @@ func (b *bands) cell(half, i, s int) []byte {
 // library's own pool may be emptied by the garbage collector and filled again.
 type workspace struct{ buffers [][]byte }
 
-func newWorkspace(n, size int) *workspace {
+// newWorkspace returns n buffers of size bytes. Those outside of used are one
+// and the same: the library asks for them and leaves them alone.
+func newWorkspace(n, size int, used span) *workspace {
 	w := &workspace{buffers: make([][]byte, n)}
-	slab := make([]byte, n*(size+linePad))
+	slab := make([]byte, (used.to-used.from+1)*(size+linePad))
 	for i := range w.buffers {
-		w.buffers[i] = slab[i*(size+linePad):][:size:size]
+		at := 0
+		if used.from <= i && i < used.to {
+			at = i - used.from + 1
+		}
+		w.buffers[i] = slab[at*(size+linePad):][:size:size]
 	}
 	return w
 }
