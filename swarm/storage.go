@@ -141,6 +141,9 @@ func (t *Torrent) commit(piece int) {
 		// Not cancelled by Close: what was downloaded is worth a few fsyncs.
 		err := t.block.CommitPiece(context.WithoutCancel(t.swarm.ctx), piece)
 		<-t.swarm.commits
+		if err != nil && t.block.Has(piece) {
+			err = nil // it came another way meanwhile
+		}
 		t.committed(piece, err)
 	}()
 }

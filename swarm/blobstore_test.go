@@ -1,0 +1,104 @@
+package swarm_test
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/swarm"
+)
+
+var _ swarm.Block = (*blobstore.Block)(nil)
+
+func openStore(t *testing.T, dir string) *blobstore.Store {
+	t.Helper()
+	s, err := blobstore.Open(testContext(t), dir, blobstore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestABlockOnDiskIsFetchedCompletedAndServedAfterARestart(t *testing.T) {
+	ctx := testContext(t)
+	want := randomBytes(700*erasure.RowSize - 7) // pieces of two rows
+	source := openStore(t, t.TempDir())
+	defer source.Close()
+	original, err := source.Import(ctx, "block.bin", bytes.NewReader(want), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher := open(t)
+	add(t, publisher, original)
+
+	dir := t.TempDir()
+	store := openStore(t, dir)
+	b, err := store.Put(ctx, original.Bundle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := open(t)
+	torrent := add(t, mirror, b)
+	torrent.AddPeers(publisher.Addr())
+	if err := torrent.FetchAny(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Complete(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	torrent.Refresh()
+	if st := torrent.Status(); st.Rows != 1400 {
+		t.Fatalf("%d rows held, want all 1400", st.Rows)
+	}
+	if err := mirror.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	store = openStore(t, dir)
+	defer store.Close()
+	b, err = store.Block(original.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror = open(t)
+	add(t, mirror, b)
+	last, err := openStoreIn(t).Put(ctx, original.Bundle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leecher := open(t)
+	torrent = add(t, leecher, last)
+	torrent.AddPeers(mirror.Addr())
+	if err := torrent.FetchAny(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(last.Content())
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("content differs, or %v", err)
+	}
+	// The swarms read the stores until they are closed.
+	if err := leecher.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := mirror.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func openStoreIn(t *testing.T) *blobstore.Store {
+	s := openStore(t, t.TempDir())
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
