@@ -108,7 +108,7 @@ func (d *decoder) dict(value func(key string)) {
 	for d.err == nil && d.peek() != 'e' {
 		key := string(d.string())
 		if !first && key <= last {
-			d.fail("key %q after %q", key, last)
+			d.fail("key %.40q after %.40q", key, last)
 		}
 		last, first = key, false
 		if d.err == nil {

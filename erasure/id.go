@@ -33,7 +33,7 @@ func ParseID(s string) (ID, error) {
 		return ID{}, fmt.Errorf("ID has %d characters, want %d hex digits", len(s), 2*len(id))
 	}
 	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
-		return ID{}, fmt.Errorf("ID %q: %w", s, err)
+		return ID{}, fmt.Errorf("ID %.64q: %w", s, err)
 	}
 	return id, nil
 }

@@ -33,7 +33,7 @@ func ParseMagnet(s string) (ID, error) {
 		return ID{}, fmt.Errorf("%w: %d bytes", ErrMagnet, len(s))
 	}
 	if len(s) < len(magnetScheme) || !strings.EqualFold(s[:len(magnetScheme)], magnetScheme) {
-		return ID{}, fmt.Errorf("%w: %q", ErrMagnet, s)
+		return ID{}, fmt.Errorf("%w: %.40q", ErrMagnet, s)
 	}
 	var topic string
 	for part := range strings.SplitSeq(s[len(magnetScheme):], "&") {
@@ -45,7 +45,7 @@ func ParseMagnet(s string) (ID, error) {
 		case key == "xt":
 			return ID{}, fmt.Errorf("%w: more than one topic", ErrMagnet)
 		case !dropped[key] && !(numbered && name == "tr"):
-			return ID{}, fmt.Errorf("%w: parameter %q", ErrMagnet, key)
+			return ID{}, fmt.Errorf("%w: parameter %.40q", ErrMagnet, key)
 		}
 	}
 	topic, err := url.QueryUnescape(topic)
@@ -53,7 +53,7 @@ func ParseMagnet(s string) (ID, error) {
 		return ID{}, fmt.Errorf("%w: %w", ErrMagnet, err)
 	}
 	if len(topic) < len(magnetTopic) || !strings.EqualFold(topic[:len(magnetTopic)], magnetTopic) {
-		return ID{}, fmt.Errorf("%w: topic %q, want %s…", ErrMagnet, topic, magnetTopic)
+		return ID{}, fmt.Errorf("%w: topic %.80q, want %s…", ErrMagnet, topic, magnetTopic)
 	}
 	id, err := ParseID(topic[len(magnetTopic):])
 	if err != nil {
