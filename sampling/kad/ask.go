@@ -16,16 +16,23 @@ import (
 	"granary/sampling/kad/internal/wire"
 )
 
-// askTimeout bounds a request, dialling included, if the context does not.
-const askTimeout = 15 * time.Second
+const (
+	// askTimeout bounds a request, dialling included, if the context does not.
+	askTimeout = 10 * time.Second
 
-// What a peer can answer.
+	// helloTimeout is shorter, since a hello costs its server nothing: a peer
+	// that does not answer it in time is taken for dead.
+	helloTimeout = 3 * time.Second
+)
+
+// What can come of asking a peer, but for a connection that breaks.
 var (
-	ErrNotHeld    = errors.New("not held")
-	ErrBusy       = errors.New("busy")                           // ask again later, or another
-	ErrPending    = errors.New("pending")                        // being fetched, will be held
-	ErrOtherChain = errors.New("belongs to another network")     // the peer's chain ID differs
-	ErrProtocol   = errors.New("peer does not keep to protocol") // its answer is malformed or a lie
+	ErrUnreachable = errors.New("cannot be reached") // no address of it is known, or none answers
+	ErrNotHeld     = errors.New("not held")
+	ErrBusy        = errors.New("busy")                           // ask again later, or another
+	ErrPending     = errors.New("pending")                        // being fetched, will be held
+	ErrOtherChain  = errors.New("belongs to another network")     // the peer's chain ID differs
+	ErrProtocol    = errors.New("peer does not keep to protocol") // its answer is malformed or a lie
 )
 
 // Hello is what a peer says of itself, and of one block if asked.
@@ -39,13 +46,21 @@ type Hello struct {
 
 // Hello asks a peer who it is, and what it holds of a block unless id is zero.
 // It returns ErrOtherChain if the peer belongs to another network, ErrBusy, or
-// ErrProtocol; any other error means that there was no answer.
+// ErrProtocol; any other error, ErrUnreachable among them, means that there was
+// no answer. A peer that is connected but silent for 3 s is disconnected.
 func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, error) {
 	request := wire.HelloRequest{Chain: h.cfg.Chain}
 	if id != (erasure.ID{}) {
 		request.ID = id[:]
 	}
-	reply, ip, err := ask[wire.HelloReply](ctx, h, p, helloProtocol, request, wire.MaxHelloReply)
+	patience, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	reply, ip, err := ask[wire.HelloReply](patience, h, p, helloProtocol, request, wire.MaxHelloReply)
+	if patience.Err() != nil && ctx.Err() == nil {
+		// A peer whose machine died is connected until QUIC notices, after 30 s
+		// of silence, and meanwhile every lookup waits for it.
+		_ = h.host.Network().ClosePeer(p)
+	}
 	if err == nil {
 		err = errorOf(reply.Status)
 	}
@@ -68,7 +83,8 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 
 // Bundle asks a peer to describe a block, and checks that the answer, proof
 // included, is that of id. It returns ErrNotHeld, ErrBusy, ErrPending or
-// ErrProtocol; any other error means that there was no answer.
+// ErrProtocol; any other error, ErrUnreachable among them, means that there was
+// no answer.
 func (h *Host) Bundle(ctx context.Context, p peer.ID, id erasure.ID) (erasure.Bundle, error) {
 	reply, _, err := ask[wire.BundleReply](ctx, h, p, bundleProtocol, wire.BundleRequest{ID: id}, wire.MaxBundleReply)
 	if err == nil {
@@ -88,8 +104,8 @@ func (h *Host) Bundle(ctx context.Context, p peer.ID, id erasure.ID) (erasure.Bu
 
 // Row asks a peer for one row of a block and its Merkle path, which nobody has
 // verified: the caller does, with erasure.Verifier. It returns ErrNotHeld,
-// ErrBusy, ErrPending or ErrProtocol; any other error means that there was no
-// answer.
+// ErrBusy, ErrPending or ErrProtocol; any other error, ErrUnreachable among
+// them, means that there was no answer.
 func (h *Host) Row(ctx context.Context, p peer.ID, id erasure.ID, row int) ([]byte, []erasure.Root, error) {
 	if row < 0 || row >= 2*erasure.MaxContentRows {
 		return nil, nil, fmt.Errorf("row %d of %s: no block has it", row, id.Short())
@@ -136,6 +152,10 @@ func ask[R wire.Message](ctx context.Context, h *Host, p peer.ID, proto protocol
 
 	s, err := h.routed.NewStream(ctx, p, proto)
 	if err != nil {
+		if ctx.Err() == nil && h.host.Network().Connectedness(p) != network.Connected {
+			h.log.Debug("peer not reached", "peer", p, "err", err) // a line per address
+			err = ErrUnreachable
+		}
 		return none, netip.Addr{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })

@@ -113,6 +113,9 @@ func TestHelloWithoutBlockSaysNothingOfBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "peer to be gone", func() bool { return len(client.Peers()) == 0 })
+	if _, err := client.Hello(deadline(t), server.ID(), erasure.ID{}); !errors.Is(err, kad.ErrUnreachable) {
+		t.Errorf("hello to a peer that is gone: %v, want ErrUnreachable", err)
+	}
 }
 
 func TestWhatIsNotServedIsSaidToBe(t *testing.T) {

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// lookupTimeout bounds one DHT lookup; what it found until then counts. A
-	// table full of dead peers costs dialTimeout for every three of them.
+	// lookupTimeout bounds one DHT lookup, and searchTimeout those of all groups
+	// together; what was found until then counts.
 	lookupTimeout = 5 * time.Second
+	searchTimeout = 6 * time.Second
 
 	// lookups and greetings in flight at once.
 	maxLookups   = 8
@@ -112,11 +113,14 @@ func (h *Host) Custodians(ctx context.Context) ([]Holder, error) {
 		mu     sync.Mutex // guards byPeer
 		byPeer = make(map[peer.ID]Holder)
 	)
+	var greeting sync.WaitGroup
+	greeting.Go(func() { h.greet(ctx, erasure.ID{}, func(Holder) {}) }) // disconnects the dead
 	h.custodians(ctx, func(holder Holder) {
 		mu.Lock()
 		defer mu.Unlock()
 		byPeer[holder.Peer] = holder
 	})
+	greeting.Wait()
 	delete(byPeer, h.host.ID())
 	holders := make([]Holder, 0, len(byPeer))
 	for _, holder := range byPeer {
@@ -131,6 +135,8 @@ func (h *Host) Custodians(ctx context.Context) ([]Holder, error) {
 // custodians looks up the keys of all groups and calls found, concurrently and
 // more than once for a peer, for each claim that the rule confirms.
 func (h *Host) custodians(ctx context.Context, found func(Holder)) {
+	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
 	var g errgroup.Group
 	g.SetLimit(maxLookups)
 	for group := range sampling.Groups {
@@ -166,7 +172,8 @@ func (h *Host) providers(ctx context.Context, key mh.Multihash) func(yield func(
 }
 
 // greet says hello to connected peers and calls found, concurrently, for those
-// that know the block or are custodians.
+// that know the block or are custodians. Those that are dead it disconnects,
+// which frees the lookups that wait for them.
 func (h *Host) greet(ctx context.Context, id erasure.ID, found func(Holder)) {
 	var g errgroup.Group
 	g.SetLimit(maxGreetings)
@@ -180,8 +187,6 @@ func (h *Host) greet(ctx context.Context, id erasure.ID, found func(Holder)) {
 			break
 		}
 		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-			defer cancel()
 			hello, err := h.Hello(ctx, p, id)
 			if err == nil && (hello.Known || hello.Custodian) {
 				found(Holder{Peer: p, Groups: hello.Groups, Block: hello.Known})

@@ -2,6 +2,7 @@ package kad_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -160,6 +161,21 @@ func TestRepliesThatAreNoneAreRefused(t *testing.T) {
 	r.SetStreamHandler(rowProtocol, func(s network.Stream) { _ = s.Reset() })
 	if _, _, err := h.Row(deadline(t), r.ID(), id, 0); err == nil || errors.Is(err, kad.ErrProtocol) {
 		t.Errorf("row on a reset stream: %v, want another error", err)
+	}
+}
+
+// A connection to a machine that died stays for half a minute, and everybody
+// would wait for it: as good as a peer that does not answer.
+func TestASilentPeerIsDisconnected(t *testing.T) {
+	t.Parallel()
+	h := open(t, config(0), &memory{})
+	r := raw(t, h)
+	r.SetStreamHandler(helloProtocol, func(s network.Stream) { _, _ = io.ReadAll(s) })
+	if _, err := h.Hello(deadline(t), r.ID(), erasure.ID{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("hello: %v, want context.DeadlineExceeded", err)
+	}
+	if peers := h.Peers(); len(peers) != 0 {
+		t.Errorf("still connected to %+v", peers)
 	}
 }
 
