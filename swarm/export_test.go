@@ -1,9 +1,15 @@
 package swarm
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
-// Addr is where the swarm listens.
+// Addr is where the swarm can be reached.
 func (s *Swarm) Addr() netip.AddrPort {
+	if !s.cfg.IP.IsValid() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(s.Port()))
+	}
 	return netip.AddrPortFrom(s.cfg.IP, uint16(s.Port()))
 }
 
@@ -13,3 +19,6 @@ func (t *Torrent) Addresses() int {
 	defer t.mu.Unlock()
 	return len(t.addrs)
 }
+
+// DropIdle sweeps as if it were now.
+func (s *Swarm) DropIdle(now time.Time) { s.dropIdle(now) }

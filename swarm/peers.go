@@ -1,7 +1,9 @@
 package swarm
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/anacrolix/torrent"
@@ -18,6 +20,8 @@ type peer struct {
 	asked    map[int]int    // rows asked for and not yet arrived, by piece
 	waiting  int            // their sum
 	progress time.Time      // when its last row came, or the first was asked for
+	payload  int64          // bytes of rows in both directions when last looked at
+	quiet    time.Time      // since when that has been so
 }
 
 // address is a peer we were told of. The engine forgets an address once it has
@@ -35,6 +39,12 @@ const (
 	// A connection that owes rows and sends none for this long is closed. Slow
 	// ones are not: the planner works around those.
 	stalled = 10 * time.Second
+
+	// A connection over which no row has gone for this long is closed, unless a
+	// fetch is running: thousands of blocks would keep a connection for every
+	// peer that once asked. Who wants more comes again.
+	idleAfter  = 2 * time.Minute
+	sweepEvery = 30 * time.Second
 )
 
 // AddPeers tells of addresses where the block may be had. None is trusted;
@@ -49,6 +59,9 @@ func (t *Torrent) AddPeers(peers ...netip.AddrPort) {
 			continue
 		}
 		a := t.addrs[p]
+		if a != nil && len(t.jobs) == 0 && now.Before(a.next.Add(lastRedial)) {
+			continue // once is enough to be asked; nothing is wanted
+		}
 		if a == nil {
 			if len(t.addrs) >= maxAddresses && !t.forgetAddress() {
 				continue
@@ -128,6 +141,49 @@ func (t *Torrent) dropStalled() {
 	}
 }
 
+// sweep closes idle connections until the swarm is closed.
+func (s *Swarm) sweep() {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			s.dropIdle(now)
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Swarm) dropIdle(now time.Time) {
+	s.byHash.Range(func(_, t any) bool {
+		t.(*Torrent).dropIdle(now)
+		return true
+	})
+}
+
+func (t *Torrent) dropIdle(now time.Time) {
+	t.mu.Lock()
+	var list []*peer
+	if len(t.jobs) == 0 {
+		list = slices.Collect(maps.Values(t.peers))
+	}
+	t.mu.Unlock()
+	for _, p := range list {
+		stats := p.conn.Stats()
+		payload := stats.BytesReadData.Int64() + stats.BytesWrittenData.Int64()
+		t.mu.Lock()
+		if payload != p.payload {
+			p.payload, p.quiet = payload, now
+		}
+		idle := now.Sub(p.quiet) > idleAfter
+		t.mu.Unlock()
+		if idle {
+			_ = p.conn.Close()
+		}
+	}
+}
+
 // offer is what a connected peer has.
 type offer struct {
 	peer *peer
@@ -162,7 +218,7 @@ func (t *Torrent) peerCame(pc *torrent.PeerConn) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}}
+	p := &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}, quiet: time.Now()}
 	t.peers[pc] = p
 	if a := t.addrs[p.addr]; a != nil {
 		a.tries = 0

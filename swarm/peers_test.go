@@ -48,6 +48,31 @@ func TestACorruptSeederIsBannedAndTheFetchCompletes(t *testing.T) {
 	}
 }
 
+func TestALiarThatCallsInIsShutOut(t *testing.T) {
+	p := random(t, 100)
+	// On all addresses an IPv4 caller may appear as ::ffff:a.b.c.d.
+	leecher := open(t, func(c *swarm.Config) { c.IP = netip.Addr{} })
+	liar, honest := open(t, corrupt), open(t)
+	add(t, honest, whole(t, p))
+	b := newBlock(t, p.bundle)
+	torrent := add(t, leecher, b)
+	done := make(chan error, 1)
+	go func() { done <- torrent.FetchAny(testContext(t), nil) }()
+	lies := add(t, liar, newBlock(t, p.bundle))
+	waitFor(t, "the liar is banned", func() bool {
+		lies.AddPeers(leecher.Addr())
+		return slices.Contains(leecher.Banned(), liar.Addr().Addr())
+	})
+	checkShutOut(t, liar.Addr().Addr(), leecher)
+	torrent.AddPeers(honest.Addr(), liar.Addr())
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := leecher.Banned(); len(got) != 1 {
+		t.Errorf("banned %v, want the liar alone", got)
+	}
+}
+
 // checkShutOut connects from a banned address and expects to be cut off.
 func checkShutOut(t *testing.T, from netip.Addr, s *swarm.Swarm) {
 	t.Helper()
@@ -168,6 +193,45 @@ func TestAddPeersKeepsPublicAddressesOnce(t *testing.T) {
 		if got := torrent.Addresses(); got != c.want {
 			t.Errorf("after %s: %d addresses, want %d", c.addr, got, c.want)
 		}
+	}
+}
+
+func TestAddressesAreBounded(t *testing.T) {
+	p := random(t, 5)
+	torrent := add(t, open(t), newBlock(t, p.bundle))
+	for port := range uint16(1000) {
+		torrent.AddPeers(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 45, 0, 1}), 1+port))
+	}
+	if got := torrent.Addresses(); got != 256 {
+		t.Errorf("%d addresses kept, want 256", got)
+	}
+}
+
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	p := random(t, 5)
+	seeder, leecher := open(t), open(t)
+	s := add(t, seeder, whole(t, p))
+	l := add(t, leecher, newBlock(t, p.bundle))
+	l.AddPeers(seeder.Addr())
+	want := erasure.NewPieceSet(p.geometry().Pieces())
+	want.Add(1)
+	if err := l.Fetch(testContext(t), want); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	seeder.DropIdle(now)
+	if got := s.Status().Peers; got != 1 {
+		t.Fatalf("%d peers after a fresh transfer, want 1", got)
+	}
+	seeder.DropIdle(now.Add(time.Minute))
+	if got := s.Status().Peers; got != 1 {
+		t.Fatalf("%d peers a minute later, want 1", got)
+	}
+	seeder.DropIdle(now.Add(3 * time.Minute))
+	waitFor(t, "the idle connection is closed", func() bool { return s.Status().Peers == 0 && l.Status().Peers == 0 })
+	want.Add(2)
+	if err := l.Fetch(testContext(t), want); err != nil {
+		t.Fatalf("after it was closed: %v", err)
 	}
 }
 

@@ -59,7 +59,7 @@ type Swarm struct {
 	commits chan struct{} // one slot for each commit under way
 	ctx     context.Context
 	cancel  context.CancelFunc
-	running sync.WaitGroup // commits and descriptions
+	running sync.WaitGroup // the sweep, commits and descriptions
 
 	mu       sync.Mutex // guards what follows, and is held while adding
 	closed   bool
@@ -91,6 +91,7 @@ func Open(cfg Config) (*Swarm, error) {
 	}
 	s.client.AddDialer(gate)
 	s.client.AddListener(gate)
+	s.running.Go(s.sweep)
 	return s, nil
 }
 
