@@ -49,7 +49,7 @@ func (s *State) checkAttest(tx Tx) error {
 		if err == nil || Code(err) == CodeOther {
 			return err
 		}
-		refused = errors2(refused, err)
+		refused = firstError(refused, err)
 	}
 	return refused
 }

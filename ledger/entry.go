@@ -122,7 +122,7 @@ func ParseEntry(leaf []byte) (Entry, error) {
 	return e, nil
 }
 
-// maxMillis is the year 10,000: every time below can be printed and added to.
-const maxMillis = 253_402_300_800_000
+// maxMillis is the last millisecond of the year 9999: JSON knows no later time.
+const maxMillis = 253_402_300_799_999
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -54,8 +54,8 @@ var ErrCorrupt = errors.New("stored state is damaged")
 // CodeOther is the code of an error that is not a refusal.
 const CodeOther = 1
 
-// refusals lists the reasons by code, counted on from CodeOther. The order is
-// part of the protocol: append only.
+// refusals lists the reasons by code, counted on from CodeOther. The codes are in
+// the headers of the chain, so the order never changes: append only.
 func refusals() []error {
 	return []error{
 		ErrMalformed, ErrSignature, ErrID, ErrNotYet, ErrNonce, ErrCredits, ErrPending, ErrFull, ErrKeep,
@@ -105,4 +105,12 @@ func malformed(format string, args ...any) error {
 
 func notYet(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrNotYet, fmt.Sprintf(format, args...))
+}
+
+// firstError returns err, or otherwise if there is none.
+func firstError(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
 }

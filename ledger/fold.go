@@ -1,29 +1,31 @@
 package ledger
 
-// fold takes entry number index into the state. It decides nothing: that the
-// entry is in the log says that it belongs there.
+// fold takes entry number index into the state. It decides nothing, for that the
+// entry is in the log says that it belongs there, and it looks at no clock: the
+// log alone gives the same state, but for deadlines.
 func (s *State) fold(index uint64, e Entry) error {
+	now := e.Time.UnixMilli()
 	switch e.Kind {
 	case EntryTx:
 		if e.Tx.Kind == KindAttest {
 			return s.foldAttest(e.Tx)
 		}
-		return s.foldAnnounce(index, e.Tx)
+		return s.foldAnnounce(index, now, e.Tx)
 	case EntryCertified:
-		return s.foldCertified(index, e.Outcome)
+		return s.foldCertified(index, now, e.Outcome)
 	case EntryExpired:
 		return s.foldExpired(index, e.Outcome)
 	}
 	return nil // the genesis is the state that the fold begins with
 }
 
-func (s *State) foldAnnounce(index uint64, tx Tx) error {
+func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
 	r := tx.Record
-	sender, allowance, err := s.account(tx.Sender, s.meta.Millis)
+	sender, allowance, err := s.account(tx.Sender, now)
 	if err != nil {
 		return err
 	}
-	s.grant(allowance)
+	s.grant(allowance, now)
 	if sender.Nonces, err = sender.Nonces.use(tx.Nonce); err != nil {
 		return err
 	}
@@ -35,7 +37,7 @@ func (s *State) foldAnnounce(index uint64, tx Tx) error {
 		return err
 	}
 	a := announced{ID: id, Status: Pending, Set: s.meta.Set, Previous: b.Latest}
-	if b.kept(s.meta.Millis) {
+	if b.kept(now) {
 		a.Status, a.Decision = Certified, b.Certificate
 		b.Until += r.keepMillis()
 	} else {
@@ -91,12 +93,12 @@ func (s *State) foldAttest(tx Tx) error {
 // foldCertified certifies a block: with the announcement whose attestations
 // sufficed, all others of the block that are pending. Each has paid for its days
 // of keep, and they add up.
-func (s *State) foldCertified(index uint64, o Outcome) error {
+func (s *State) foldCertified(index uint64, now int64, o Outcome) error {
 	var b block
 	if err := s.must(keyBlock(o.ID), &b); err != nil {
 		return err
 	}
-	b.Certificate, b.Until, b.Pending = index, s.meta.Millis, 0
+	b.Certificate, b.Until, b.Pending = index, now, 0
 	// The pending ones are the latest: those before them are decided.
 	for i := b.Latest; i != 0; {
 		var a announced
@@ -113,7 +115,7 @@ func (s *State) foldCertified(index uint64, o Outcome) error {
 		b.Until += r.keepMillis()
 		i = a.Previous
 	}
-	b.Until = min(b.Until, s.meta.Millis+MaxKeep*dayMillis)
+	b.Until = min(b.Until, now+MaxKeep*dayMillis)
 	if err := s.forget(o); err != nil {
 		return err
 	}
@@ -170,8 +172,8 @@ func (s *State) forget(o Outcome) error {
 }
 
 // grant counts an allowance that is handed out now.
-func (s *State) grant(allowance int64) {
-	if day := s.meta.Millis / dayMillis; day != s.meta.Day {
+func (s *State) grant(allowance, now int64) {
+	if day := now / dayMillis; day != s.meta.Day {
 		s.meta.Day, s.meta.Granted = day, 0
 	}
 	s.meta.Granted += allowance

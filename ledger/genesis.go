@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -38,8 +39,9 @@ type Grant struct {
 	Credits int64     `json:"credits"` // byte-days, at least 1
 }
 
-// ParseGenesis reads a genesis in JSON and validates it. Unknown and duplicate
-// fields are errors. It returns ErrMalformed.
+// ParseGenesis reads a genesis in JSON and validates it. Strict: white space
+// aside, only what Encode writes for the same values is accepted. It returns
+// ErrMalformed.
 func ParseGenesis(data []byte) (Genesis, error) {
 	var g Genesis
 	if len(data) > MaxGenesis {
@@ -48,8 +50,16 @@ func ParseGenesis(data []byte) (Genesis, error) {
 	if err := unmarshalJSON(data, &g); err != nil {
 		return Genesis{}, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
 	}
+	g.Time = g.Time.UTC()
 	if err := g.Validate(); err != nil {
 		return Genesis{}, err
+	}
+	var got, want bytes.Buffer
+	if err := errors.Join(json.Compact(&got, data), json.Compact(&want, g.Encode())); err != nil {
+		return Genesis{}, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
+	}
+	if !bytes.Equal(got.Bytes(), want.Bytes()) {
+		return Genesis{}, malformed("genesis: fields missing, doubled, out of order, or written another way")
 	}
 	return g, nil
 }

@@ -146,7 +146,7 @@ type Announced struct {
 func (s *State) Announcement(index uint64) (Announced, error) {
 	var a announced
 	if found, err := s.get(keyAnnounced(index), &a); err != nil || !found {
-		return Announced{}, errors2(err, ErrNotFound)
+		return Announced{}, firstError(err, ErrNotFound)
 	}
 	e, err := s.Entry(index)
 	if err != nil {
@@ -209,7 +209,7 @@ type Block struct {
 func (s *State) Block(id erasure.ID) (Block, error) {
 	var b block
 	if found, err := s.get(keyBlock(id), &b); err != nil || !found {
-		return Block{}, errors2(err, ErrNotFound)
+		return Block{}, firstError(err, ErrNotFound)
 	}
 	latest, err := s.Announcement(b.Latest)
 	if err != nil {
@@ -235,12 +235,4 @@ type Account struct {
 func (s *State) Account(key PublicKey) (Account, error) {
 	a, _, err := s.account(key, s.meta.Millis)
 	return Account{Credits: a.Credits, Nonce: a.Nonces.Last, Pending: a.Pending}, err
-}
-
-// errors2 returns err, or otherwise if there is none.
-func errors2(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }

@@ -31,7 +31,7 @@ func (s *State) appendLeaf(right *compact.Range, leaf []byte) error {
 	}
 	var failed error
 	store := func(id compact.NodeID, hash []byte) {
-		failed = errors2(failed, s.kv.Put(keyNode(id.Level, id.Index), hash))
+		failed = firstError(failed, s.kv.Put(keyNode(id.Level, id.Index), hash))
 	}
 	if err := right.Append(rfc6962.DefaultHasher.HashLeaf(leaf), store); err != nil {
 		return fmt.Errorf("%w: log: %v", ErrCorrupt, err)
@@ -81,7 +81,7 @@ func (s *State) HeadAt(height int64) (Head, error) {
 	var failed error
 	size := sort.Search(int(s.meta.Size), func(i int) bool {
 		e, err := s.Entry(uint64(i))
-		failed = errors2(failed, err)
+		failed = firstError(failed, err)
 		return e.Height > height
 	})
 	if failed != nil {

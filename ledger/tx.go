@@ -223,8 +223,8 @@ func checkAttested(list []Attestation) error {
 
 // txSigned is what a signature covers: domain ‖ u8 length of chain ‖ chain ‖ body.
 func txSigned(chain string, body []byte) ([]byte, error) {
-	if len(chain) < 1 || len(chain) > MaxChainID {
-		return nil, malformed("chain ID of %d bytes", len(chain))
+	if err := checkChainID(chain); err != nil {
+		return nil, err
 	}
 	return bytes.Join([][]byte{[]byte(txDomain), {byte(len(chain))}, []byte(chain), body}, nil), nil
 }
