@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"granary/erasure"
@@ -33,7 +35,7 @@ type Block struct {
 	sealed  map[int]*commit  // guarded by mu: pieces being committed
 	charged int64            // guarded by mu: bytes counted against the quota
 	whole   bool             // guarded by mu
-	busy    bool             // guarded by mu: one operation has the pieces to itself
+	busy    chan struct{}    // guarded by mu, set with gate: one operation has the pieces to itself until it is closed; nil: none
 	gone    bool             // guarded by mu: deleted
 	rewrite bool             // guarded by mu: an fsync did not succeed, see verify
 }
@@ -142,45 +144,63 @@ func (b *Block) checkPiece(piece int) error {
 
 func (b *Block) errGone() error { return fmt.Errorf("%w: %s", ErrNotFound, b.id) }
 
-// exclude waits until no piece is being read, written or committed and makes
-// the block busy: until end is called nobody else writes, commits, drops,
-// completes or deletes. Reading goes on. It returns ErrBusy when it is already.
-func (b *Block) exclude(ctx context.Context) (end func(), err error) {
-	b.gate.Lock()
-	b.mu.Lock()
-	switch {
-	case b.gone:
-		err = b.errGone()
-	case b.busy:
-		err = fmt.Errorf("%w: %s", ErrBusy, b.id)
-	}
-	if err != nil {
+// lock takes the gate exclusively once nobody has the block to himself.
+func (b *Block) lock(ctx context.Context) error {
+	for {
+		b.gate.Lock()
+		b.mu.Lock()
+		gone, busy := b.gone, b.busy
 		b.mu.Unlock()
+		if !gone && busy == nil {
+			return nil
+		}
 		b.gate.Unlock()
+		if gone {
+			return b.errGone()
+		}
+		if err := wait(ctx, busy); err != nil {
+			return err
+		}
+	}
+}
+
+// exclude waits until no piece is being read, written or committed and gives
+// the caller the block to himself: until end is called others that would
+// write, commit, drop, complete or delete wait. Reading goes on.
+func (b *Block) exclude(ctx context.Context) (end func(), err error) {
+	if err := b.lock(ctx); err != nil {
 		return nil, err
 	}
-	b.busy = true // no commit begins from here on
-	var last []*commit
-	for _, c := range b.sealed {
-		last = append(last, c)
-	}
+	b.mu.Lock()
+	busy := make(chan struct{})
+	b.busy = busy // no commit begins from here on
+	last := slices.Collect(maps.Values(b.sealed))
 	b.mu.Unlock()
 	b.gate.Unlock()
 
 	end = func() {
 		b.mu.Lock()
-		b.busy = false
+		b.busy = nil
 		b.mu.Unlock()
+		close(busy)
 	}
 	for _, c := range last {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
+		if err := wait(ctx, c.done); err != nil {
 			end()
-			return nil, context.Cause(ctx)
+			return nil, err
 		}
 	}
 	return end, nil
+}
+
+// wait waits for done to be closed, or for ctx.
+func wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // bury makes the block gone once no read is under way, and returns what it was

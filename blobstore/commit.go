@@ -26,9 +26,9 @@ type commit struct {
 // the fsyncs and the index's transaction. A held piece is no error.
 //
 // It returns a *PieceError when the bytes do not verify (they may be written
-// again), ErrBusy while the block is being completed, a *QuotaError when the
-// piece was never written to and has no space, ErrDiskFull, or ErrDamaged. When
-// ctx ends first, the piece may yet become held.
+// again), a *QuotaError when the piece was never written to and has no space,
+// ErrDiskFull, ErrDamaged or ErrFailed. While the block is being completed it
+// waits. When ctx ends first, the piece may yet become held.
 func (b *Block) CommitPiece(ctx context.Context, piece int) error {
 	if err := b.checkPiece(piece); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (b *Block) CommitPiece(ctx context.Context, piece int) error {
 	}
 	defer leave()
 	for {
-		c, first, err := b.seal(piece)
+		c, first, err := b.seal(ctx, piece)
 		if c == nil {
 			return err
 		}
@@ -54,10 +54,8 @@ func (b *Block) CommitPiece(ctx context.Context, piece int) error {
 				c.finish(context.Cause(ctx))
 			}
 		}
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := wait(ctx, c.done); err != nil {
+			return err
 		}
 		// Another caller gave up before its commit began: it is ours now.
 		if !first && isContextError(c.err) {
@@ -73,20 +71,18 @@ func isContextError(err error) bool {
 
 // seal begins a commit when no write to piece is under way, or joins the one
 // that has begun. Both results nil: the piece is held.
-func (b *Block) seal(piece int) (c *commit, first bool, err error) {
-	b.gate.Lock()
+func (b *Block) seal(ctx context.Context, piece int) (c *commit, first bool, err error) {
+	if err := b.lock(ctx); err != nil {
+		return nil, false, err
+	}
 	defer b.gate.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.gone:
-		return nil, false, b.errGone()
-	case b.held.Has(piece):
+	if b.held.Has(piece) {
 		return nil, false, nil
-	case b.busy:
-		return nil, false, fmt.Errorf("%w: %s", ErrBusy, b.id)
-	case b.sealed[piece] != nil:
-		return b.sealed[piece], false, nil
+	}
+	if c := b.sealed[piece]; c != nil {
+		return c, false, nil
 	}
 	if err := b.touch(piece); err != nil {
 		return nil, false, err

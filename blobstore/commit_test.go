@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"granary/blobstore"
 	"granary/erasure"
@@ -118,7 +119,7 @@ func TestManyCommitAtOnce(t *testing.T) {
 						data = make([]byte, len(data))
 					}
 					_, err := b.WritePieceAt(p, data, 0)
-					if err != nil && !errors.Is(err, blobstore.ErrHeld) && !errors.Is(err, blobstore.ErrBusy) {
+					if err != nil && !errors.Is(err, blobstore.ErrHeld) {
 						t.Error(err)
 					}
 					var bad *blobstore.PieceError
@@ -221,7 +222,7 @@ func TestIndexFailureHoldsNothing(t *testing.T) {
 	}
 }
 
-func TestCompleteKeepsOthersOut(t *testing.T) {
+func TestCompleteKeepsOthersWaiting(t *testing.T) {
 	e := encode(t, 9, 4*erasure.RowSize)
 	reached, goOn := make(chan bool), make(chan bool)
 	cfg := blobstore.Config{}.WithStep(func(step string) error {
@@ -237,20 +238,47 @@ func TestCompleteKeepsOthersOut(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- b.Complete(t.Context(), nil) }()
 	<-reached
-	_, err := b.WritePieceAt(2, make([]byte, erasure.RowSize), 0)
-	wantErr(t, "write", err, blobstore.ErrBusy)
-	wantErr(t, "commit", b.CommitPiece(t.Context(), 2), blobstore.ErrBusy)
-	wantErr(t, "drop", b.DropPieces(t.Context(), b.Held()), blobstore.ErrBusy)
-	wantErr(t, "complete", b.Complete(t.Context(), nil), blobstore.ErrBusy)
-	wantErr(t, "delete", s.Delete(t.Context(), e.id()), blobstore.ErrBusy)
-	_, err = b.ReadPieceAt(2, make([]byte, 1), 0)
+
+	// What waits gives up with its context.
+	tired := errors.New("tired of waiting")
+	short, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, tired)
+	defer cancel()
+	for name, f := range map[string]func(context.Context) error{
+		"commit":   func(ctx context.Context) error { return b.CommitPiece(ctx, 2) },
+		"drop":     func(ctx context.Context) error { return b.DropPieces(ctx, b.Held()) },
+		"complete": func(ctx context.Context) error { return b.Complete(ctx, nil) },
+		"delete":   func(ctx context.Context) error { return s.Delete(ctx, e.id()) },
+	} {
+		if err := f(short); !errors.Is(err, tired) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Reading goes on, of what is held.
+	_, err := b.ReadPieceAt(2, make([]byte, 1), 0)
 	wantErr(t, "read of a piece that is being recovered", err, blobstore.ErrNotHeld)
 	if _, _, err := b.Row(6); err != nil {
 		t.Errorf("row of a held piece: %v", err)
 	}
+	// What still waits finds the block whole, and its garbage unwanted.
+	waiting := make(chan error)
+	go func() {
+		_, err := b.WritePieceAt(2, make([]byte, erasure.RowSize), 0)
+		waiting <- err
+	}()
+	go func() { waiting <- b.CommitPiece(t.Context(), 3) }()
+	go func() { waiting <- b.Complete(t.Context(), nil) }()
 	close(goOn)
 	if err := <-done; err != nil || !b.Whole() {
 		t.Errorf("complete: %v", err)
+	}
+	for range 3 {
+		if err := <-waiting; err != nil {
+			wantErr(t, "write", err, blobstore.ErrHeld)
+		}
+	}
+	got := make([]byte, erasure.RowSize)
+	if _, err := b.ReadPieceAt(2, got, 0); err != nil || !bytes.Equal(got, e.piece(2)) {
+		t.Errorf("recovered piece differs (%v)", err)
 	}
 }
 

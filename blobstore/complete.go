@@ -15,7 +15,8 @@ import (
 // Complete makes the block whole from any k rows in held pieces: it recovers
 // the content, encodes it anew, checks that the block is clean, writes the
 // pieces that were missing, and learns the proof if it was unknown. Meanwhile
-// writes and commits are ErrBusy; bytes written but not committed are lost.
+// reads go on, and whoever would change the block waits; bytes that were
+// written but not committed are lost.
 //
 // It returns a *erasure.TooFewRowsError; an error wrapping erasure.ErrNotClean
 // when what is held verifies but belongs to no clean block; a *PieceError when
@@ -28,14 +29,14 @@ func (b *Block) Complete(ctx context.Context, progress erasure.Progress) error {
 		return err
 	}
 	defer leave()
-	if b.Whole() {
-		return nil
-	}
 	end, err := b.exclude(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
+	if b.Whole() {
+		return nil
+	}
 	if have := b.Rows(); have < b.g.K() {
 		return &erasure.TooFewRowsError{Have: have, Need: b.g.K()}
 	}

@@ -17,7 +17,6 @@ var (
 	ErrDamaged   = errors.New("stored block is damaged") // Put its bundle again to mend it
 	ErrNotHeld   = errors.New("piece is not held")
 	ErrHeld      = errors.New("piece is held and immutable") // safe to ignore
-	ErrBusy      = errors.New("block is being completed")
 	ErrPiece     = errors.New("no such piece, row or range in the block")
 	ErrQuota     = errors.New("quota reached")
 	ErrDiskFull  = errors.New("disk is full")

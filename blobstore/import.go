@@ -115,14 +115,14 @@ func (st *staging) spool(ctx context.Context, content *os.File, r io.Reader) (le
 
 // fill completes a block that was there before an Import made it anew.
 func (b *Block) fill(ctx context.Context, bundle erasure.Bundle, content, parity io.ReaderAt) error {
-	if b.Whole() {
-		return nil
-	}
 	end, err := b.exclude(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
+	if b.Whole() {
+		return nil
+	}
 	return b.makeWhole(func() (erasure.Bundle, error) {
 		buf := b.s.buffer()
 		defer b.s.buffers.Put(buf)

@@ -29,7 +29,7 @@ func (b *Block) read(piece int, p []byte, off int64, heldOnly bool) (int, error)
 	b.gate.RLock()
 	defer b.gate.RUnlock()
 	b.mu.Lock()
-	gone, ok := b.gone, b.held.Has(piece) || !heldOnly && !b.busy && b.touched.Has(piece)
+	gone, ok := b.gone, b.held.Has(piece) || !heldOnly && b.busy == nil && b.touched.Has(piece)
 	b.mu.Unlock()
 	if gone {
 		return 0, b.errGone()
@@ -68,9 +68,9 @@ func (b *Block) readAt(piece int, p []byte, off int64) (int, error) {
 // WritePieceAt writes into a piece that is not held; it is not durable, and not
 // held, until CommitPiece. The first write reserves the whole piece's space.
 //
-// It returns ErrHeld for a held piece and ErrBusy while the piece is being
-// committed or the block completed, both without writing; a *QuotaError,
-// ErrDiskFull, or ErrFailed.
+// It returns ErrHeld, without writing, for a held piece; a *QuotaError,
+// ErrDiskFull, or ErrFailed. While the piece is being committed or the block
+// completed it waits, mostly to find the piece held.
 func (b *Block) WritePieceAt(piece int, p []byte, off int64) (int, error) {
 	if err := b.checkPiece(piece); err != nil {
 		return 0, err
@@ -78,33 +78,47 @@ func (b *Block) WritePieceAt(piece int, p []byte, off int64) (int, error) {
 	if off < 0 || off+int64(len(p)) > pieceBytes(b.g, piece) {
 		return 0, fmt.Errorf("%w: %d bytes at %d in piece %d of %s", ErrPiece, len(p), off, piece, b.id)
 	}
-	b.gate.RLock()
-	defer b.gate.RUnlock()
-	if err := b.admit(piece); err != nil {
-		return 0, err
+	for {
+		n, pending, err := b.write(piece, p, off)
+		if pending == nil {
+			return n, err
+		}
+		<-pending
 	}
-	n, err := b.writeAt(piece, p, off)
-	if err != nil {
-		return n, fmt.Errorf("write piece %d of %s: %w", piece, b.id, diskError(err))
-	}
-	return n, nil
 }
 
-// admit decides whether a write to piece may go on and reserves its space.
-func (b *Block) admit(piece int) error {
+// write writes, unless the piece's fate is pending: then it writes nothing and
+// returns what will be closed when it is decided.
+func (b *Block) write(piece int, p []byte, off int64) (n int, pending <-chan struct{}, err error) {
+	b.gate.RLock()
+	defer b.gate.RUnlock()
+	if pending, err := b.admit(piece); pending != nil || err != nil {
+		return 0, pending, err
+	}
+	n, err = b.writeAt(piece, p, off)
+	if err != nil {
+		err = fmt.Errorf("write piece %d of %s: %w", piece, b.id, diskError(err))
+	}
+	return n, nil, err
+}
+
+// admit decides whether a write to piece may go on, and reserves its space.
+func (b *Block) admit(piece int) (pending <-chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.gone:
-		return b.errGone()
+		return nil, b.errGone()
 	case b.s.index.failed.Load(): // on disk the piece may be held
-		return ErrFailed
+		return nil, ErrFailed
 	case b.held.Has(piece):
-		return fmt.Errorf("%w: piece %d of %s", ErrHeld, piece, b.id)
-	case b.busy, b.sealed[piece] != nil:
-		return fmt.Errorf("%w: piece %d of %s", ErrBusy, piece, b.id)
+		return nil, fmt.Errorf("%w: piece %d of %s", ErrHeld, piece, b.id)
+	case b.busy != nil:
+		return b.busy, nil
+	case b.sealed[piece] != nil:
+		return b.sealed[piece].done, nil
 	}
-	return b.touch(piece)
+	return nil, b.touch(piece)
 }
 
 // touch reserves the space of pieces that have none yet: all or nothing. The
@@ -143,8 +157,8 @@ func (b *Block) writeAt(piece int, p []byte, off int64) (int, error) {
 }
 
 // DropPieces stops holding the pieces of drop and gives their space back;
-// pieces that are not held, but were written to, lose what was written. It
-// returns ErrBusy while the block is being completed.
+// pieces that are not held, but were written to, lose what was written. While
+// the block is being completed it waits.
 func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
 	ctx, leave, err := b.s.enter(ctx)
 	if err != nil {
@@ -176,10 +190,12 @@ func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
 // have bytes. Writers wait meanwhile.
 func (b *Block) lockPieces(ctx context.Context, drop erasure.PieceSet) (erasure.PieceSet, error) {
 	for {
+		if err := b.lock(ctx); err != nil {
+			return erasure.PieceSet{}, err
+		}
 		gone := erasure.NewPieceSet(b.g.Pieces())
-		b.gate.Lock()
-		b.mu.Lock()
 		var pending *commit
+		b.mu.Lock()
 		for p := range drop.All() {
 			if b.touched.Has(p) {
 				gone.Add(p)
@@ -188,23 +204,13 @@ func (b *Block) lockPieces(ctx context.Context, drop erasure.PieceSet) (erasure.
 				pending = b.sealed[p]
 			}
 		}
-		deleted, busy := b.gone, b.busy
 		b.mu.Unlock()
-		switch {
-		case deleted:
-			b.gate.Unlock()
-			return gone, b.errGone()
-		case busy:
-			b.gate.Unlock()
-			return gone, fmt.Errorf("%w: %s", ErrBusy, b.id)
-		case pending == nil:
+		if pending == nil {
 			return gone, nil
 		}
 		b.gate.Unlock()
-		select {
-		case <-pending.done:
-		case <-ctx.Done():
-			return gone, context.Cause(ctx)
+		if err := wait(ctx, pending.done); err != nil {
+			return gone, err
 		}
 	}
 }

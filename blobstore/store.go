@@ -180,9 +180,9 @@ func (s *Store) Usage() (Usage, error) {
 	return Usage{Bytes: n, Quota: s.limit, Blocks: len(s.byID)}, nil
 }
 
-// Delete removes a block with its notes, damaged or not. It returns ErrNotFound,
-// or ErrBusy while the block is being completed. Once the index has forgotten
-// the block a crash cannot bring it back: Open finishes the removal.
+// Delete removes a block with its notes, damaged or not, or returns ErrNotFound.
+// While the block is being completed it waits. Once the index has forgotten the
+// block a crash cannot bring it back: Open finishes the removal.
 func (s *Store) Delete(ctx context.Context, id erasure.ID) error {
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
