@@ -1,0 +1,269 @@
+package chain_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"granary/erasure"
+	"granary/ledger"
+	"granary/ledger/chain"
+)
+
+// patience bounds every wait of these tests. Two cores may be shared with others.
+const patience = 90 * time.Second
+
+// key returns the private key of whoever is called name.
+func key(name string, args ...any) ed25519.PrivateKey {
+	seed := sha256.Sum256(fmt.Appendf(nil, name, args...))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func attestKey(i int) ed25519.PrivateKey { return key("attest %d", i) }
+
+// testGenesis is a network of n equal validators where alice can publish.
+func testGenesis(n int, heartbeat time.Duration) ledger.Genesis {
+	g := ledger.Genesis{
+		ChainID: "granary-test",
+		Time:    time.Now().UTC().Truncate(time.Second),
+		Params:  ledger.DevnetParams(),
+	}
+	g.Params.Heartbeat = heartbeat
+	for i := range n {
+		g.Validators = append(g.Validators, ledger.Validator{
+			Name: fmt.Sprintf("validator %d", i), Power: 1,
+			Consensus: ledger.KeyOf(key("consensus %d", i)),
+			Attest:    ledger.KeyOf(attestKey(i)),
+			Peer:      ledger.PeerID(fmt.Sprintf("peer %d", i)),
+		})
+	}
+	return g
+}
+
+// record describes a block that nobody has: the chain does not look.
+func record(name string) ledger.Record {
+	return ledger.Record{
+		Info: erasure.Info{
+			Name: "test", Length: 1 << 20,
+			Content: sha256.Sum256([]byte("content " + name)), Parity: sha256.Sum256([]byte("parity " + name)),
+			ProofHash: sha256.Sum256([]byte("proof " + name)),
+		},
+		Keep: 1,
+	}
+}
+
+// network is a chain of nodes in this process. The first are validators.
+type network struct {
+	t       *testing.T
+	genesis ledger.Genesis
+	dir     string
+	ports   []int
+	nodes   []*chain.Chain // nil: down
+}
+
+// newNetwork starts validators that all know each other, and leaves room for
+// more nodes.
+func newNetwork(t *testing.T, validators, more int, heartbeat time.Duration) *network {
+	n := &network{
+		t: t, genesis: testGenesis(validators, heartbeat), dir: t.TempDir(),
+		ports: freePorts(t, validators+more), nodes: make([]*chain.Chain, validators+more),
+	}
+	t.Cleanup(n.close)
+	for i := range validators {
+		n.start(i)
+	}
+	return n
+}
+
+func (n *network) config(i int) chain.Config {
+	cfg := chain.Config{
+		Dir: filepath.Join(n.dir, fmt.Sprint(i)), Genesis: n.genesis,
+		NodeKey: key("node %d", i), IP: netip.MustParseAddr("127.0.0.1"), Port: n.ports[i], Devnet: true,
+	}
+	if i < len(n.genesis.Validators) {
+		cfg.Key = key("consensus %d", i)
+	}
+	for j := range n.genesis.Validators {
+		cfg.Peers = append(cfg.Peers, fmt.Sprintf("%s@127.0.0.1:%d", chain.NodeID(key("node %d", j)), n.ports[j]))
+	}
+	if os.Getenv("GRANARY_CHAIN_LOG") != "" {
+		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)
+	}
+	return cfg
+}
+
+func (n *network) start(i int) *chain.Chain {
+	n.t.Helper()
+	c, err := chain.Open(n.t.Context(), n.config(i))
+	if err != nil {
+		n.t.Fatalf("start node %d: %v", i, err)
+	}
+	n.nodes[i] = c
+	return c
+}
+
+func (n *network) stop(i int) {
+	n.t.Helper()
+	c := n.nodes[i]
+	n.nodes[i] = nil
+	if err := c.Close(); err != nil {
+		n.t.Errorf("stop node %d: %v", i, err)
+	}
+}
+
+func (n *network) close() {
+	for i, c := range n.nodes {
+		if c != nil {
+			n.stop(i)
+		}
+	}
+}
+
+// submit hands a transaction to node i.
+func (n *network) submit(i int, raw []byte) {
+	n.t.Helper()
+	if err := n.nodes[i].Submit(n.t.Context(), raw); err != nil {
+		n.t.Fatalf("submit at node %d: %v", i, err)
+	}
+}
+
+// until reads node i's updates from entry number from on, until done says so for
+// one, and returns that.
+func (n *network) until(i int, from uint64, what string, done func(chain.Update) bool) chain.Update {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
+	defer cancel()
+	for u, err := range n.nodes[i].Updates(ctx, from) {
+		if err != nil {
+			n.t.Fatalf("node %d, waiting for %s: %v", i, what, err)
+		}
+		if done(u) {
+			return u
+		}
+	}
+	panic("unreachable: Updates ends with an error")
+}
+
+// entry waits until node i has an entry of this kind at or after from and
+// returns its index.
+func (n *network) entry(i int, from uint64, kind ledger.EntryKind) (uint64, ledger.Entry) {
+	n.t.Helper()
+	var index uint64
+	var entry ledger.Entry
+	n.until(i, from, kind.String(), func(u chain.Update) bool {
+		for k, e := range u.Entries {
+			if e.Kind == kind {
+				index, entry = u.First+uint64(k), e
+				return true
+			}
+		}
+		return false
+	})
+	return index, entry
+}
+
+// announce publishes a record through node i and returns its log index.
+func (n *network) announce(i int, who string, nonce uint64, r ledger.Record) uint64 {
+	n.t.Helper()
+	raw, err := ledger.SignAnnounce(n.genesis.ChainID, key("%s", who), nonce, r)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	from := n.head(i).Size
+	n.submit(i, raw)
+	return n.announced(i, from, r.ID())
+}
+
+// announced waits for the announcement of a block at node i.
+func (n *network) announced(i int, from uint64, id erasure.ID) uint64 {
+	n.t.Helper()
+	var index uint64
+	n.until(i, from, "announcement", func(u chain.Update) bool {
+		for k, e := range u.Entries {
+			if e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindAnnounce && e.Tx.Record.ID() == id {
+				index = u.First + uint64(k)
+				return true
+			}
+		}
+		return false
+	})
+	return index
+}
+
+// attest submits validator v's attestation through node i, once that knows what
+// it is about.
+func (n *network) attest(i, v int, nonce, index uint64, id erasure.ID) {
+	n.t.Helper()
+	n.announced(i, index, id)
+	raw, err := ledger.SignAttest(n.genesis.ChainID, attestKey(v), nonce, []ledger.Attestation{{Index: index, ID: id}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.submit(i, raw)
+}
+
+func (n *network) head(i int) ledger.Head {
+	n.t.Helper()
+	s, err := n.nodes[i].Status()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return s.Head
+}
+
+// sameHead waits until all running nodes are as high as node i is now, and checks
+// that they had the same head there.
+func (n *network) sameHead(i int) {
+	n.t.Helper()
+	status, err := n.nodes[i].Status()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for j, c := range n.nodes {
+		if c == nil {
+			continue
+		}
+		n.until(j, status.Head.Size, "the height of another", func(u chain.Update) bool { return u.Height >= status.Height })
+		var got ledger.Head
+		if viewed := c.View(func(s *ledger.State) { got, err = s.HeadAt(status.Height) }); viewed != nil || err != nil || got != status.Head {
+			n.t.Fatalf("node %d at height %d has head %+v (%v, %v), node %d has %+v", j, status.Height, got, viewed, err, i, status.Head)
+		}
+	}
+}
+
+// freePorts returns ports of 127.0.0.1 that were free a moment ago.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+func TestFourValidatorsCertify(t *testing.T) {
+	n := newNetwork(t, 4, 0, 2*time.Second)
+	r := record("first")
+	index := n.announce(0, "alice", 1, r)
+	for v := range 3 {
+		n.attest(v, v, 1, index, r.ID())
+	}
+	_, e := n.entry(3, index, ledger.EntryCertified)
+	if e.Outcome.Announcement != index || e.Outcome.ID != r.ID() || e.Outcome.Power != 3 || e.Outcome.Total != 4 {
+		t.Errorf("certified %+v", e.Outcome)
+	}
+	n.sameHead(3)
+}

@@ -1,0 +1,73 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cometbft/cometbft/types"
+
+	"granary/ledger"
+)
+
+// ErrHeight reports a height that the node does not have.
+var ErrHeight = errors.New("no such height here")
+
+// LightBlock returns the light block of a height in protobuf: header, commit and
+// validator set, which is all that a light client verifies. Height 0 is the
+// latest. It returns ErrHeight for one that is not there (yet).
+//
+// The header of a height has the AppHash after the height before it.
+func (c *Chain) LightBlock(height int64) ([]byte, error) {
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	blocks := c.node.BlockStore()
+	latest := blocks.Height()
+	if height == 0 {
+		height = latest
+	}
+	if height < max(1, blocks.Base()) || height > latest {
+		return nil, fmt.Errorf("%w: %d of %d", ErrHeight, height, latest)
+	}
+	meta := blocks.LoadBlockMeta(height)
+	commit := blocks.LoadBlockCommit(height)
+	if commit == nil { // the next block brings it; until then, what this node saw
+		commit = blocks.LoadSeenCommit(height)
+	}
+	if meta == nil || commit == nil {
+		return nil, fmt.Errorf("%w: %d of %d is being stored", ErrHeight, height, latest)
+	}
+	set, err := c.states.LoadValidators(height)
+	if err != nil {
+		return nil, fmt.Errorf("light block %d: %w", height, err)
+	}
+	block := types.LightBlock{SignedHeader: &types.SignedHeader{Header: &meta.Header, Commit: commit}, ValidatorSet: set}
+	msg, err := block.ToProto()
+	if err != nil {
+		return nil, fmt.Errorf("light block %d: %w", height, err)
+	}
+	return msg.Marshal()
+}
+
+// Status is how a node is doing.
+type Status struct {
+	Height  int64 // applied
+	Head    ledger.Head
+	Syncing bool // still fetching old heights from others
+	Peers   int  // connected on the consensus port
+	Waiting int  // transactions that wait here
+}
+
+// Status returns how the node is doing, or its Err.
+func (c *Chain) Status() (Status, error) {
+	if err := c.Err(); err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Syncing: c.node.ConsensusReactor().WaitSync(),
+		Peers:   c.node.Switch().Peers().Size(),
+		Waiting: c.node.Mempool().Size(),
+	}
+	err := c.View(func(state *ledger.State) { s.Height, s.Head = state.Height(), state.Head() })
+	return s, err
+}
