@@ -27,6 +27,10 @@ const (
 
 	// maxGreeted bounds the connected peers that one search says hello to.
 	maxGreeted = 64
+
+	// maxAhead holders can be found before the reader must take one: a slow
+	// reader is not to stop the clock-bound lookups.
+	maxAhead = 1024
 )
 
 // ErrNoPeers reports that the node is connected to nobody.
@@ -45,7 +49,7 @@ type Holder struct {
 // never is. The channel is closed when the lookups have ended, each within
 // seconds, or ctx has; cancel ctx to stop reading early.
 func (h *Host) FindHolders(ctx context.Context, id erasure.ID) <-chan Holder {
-	out := make(chan Holder)
+	out := make(chan Holder, maxAhead)
 	ctx, cancel := h.within(ctx)
 	started := h.start(func() {
 		defer close(out)

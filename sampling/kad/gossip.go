@@ -154,8 +154,9 @@ func (h *Host) Announce(ctx context.Context, msg []byte) error {
 }
 
 // OnAnnounce makes the node listen to announcements, and relay them. check
-// decides whether one is valid: it is called concurrently, must not block, and
-// a peer that passes on what it refuses loses standing. handle is then called
+// decides whether one is valid: it is called concurrently and must not block. A
+// peer that passes on what it refuses loses standing, so it must judge by msg
+// and by what all honest nodes of the network agree on. handle is then called
 // for each accepted announcement of others, one at a time; it must return soon,
 // since those that arrive meanwhile are queued and in the end dropped. An
 // announcement repeated within 30 s is neither relayed nor handled again.

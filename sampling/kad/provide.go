@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p-kad-dht/provider"
-	"github.com/libp2p/go-libp2p-kad-dht/records"
+	dhtrecords "github.com/libp2p/go-libp2p-kad-dht/records"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -37,7 +37,8 @@ func newDHT(h host.Host, cfg Config) (*dht.IpfsDHT, error) {
 	opts := []dht.Option{
 		dht.ProtocolPrefix("/granary"),
 		dht.DisableValues(),
-		dht.ProviderManagerOpts(records.ProvideValidity(recordValidity), records.ProviderAddrTTL(recordAddrValid)),
+		dht.ProviderDatastore(newRecords()),
+		dht.ProviderManagerOpts(dhtrecords.ProvideValidity(recordValidity), dhtrecords.ProviderAddrTTL(recordAddrValid)),
 	}
 	switch {
 	case cfg.Client:
