@@ -26,9 +26,11 @@ type commit struct {
 // the fsyncs and the index's transaction. A held piece is no error.
 //
 // It returns a *PieceError when the bytes do not verify (they may be written
-// again), a *QuotaError when the piece was never written to and has no space,
-// ErrDiskFull, ErrDamaged or ErrFailed. While the block is being completed it
-// waits. When ctx ends first, the piece may yet become held.
+// again); it wraps an *erasure.RowError when they hash right and yet are not
+// the block's, which is the publisher's fault. Other errors are a *QuotaError
+// when the piece was never written to and has no space, ErrDiskFull, ErrDamaged
+// and ErrFailed. While the block is being completed it waits. When ctx ends
+// first, the piece may yet become held.
 func (b *Block) CommitPiece(ctx context.Context, piece int) error {
 	if err := b.checkPiece(piece); err != nil {
 		return err
@@ -135,15 +137,15 @@ func (b *Block) verify(piece int) error {
 
 // check verifies a whole piece as far as the description goes.
 func (b *Block) check(d *description, piece int, data []byte) error {
+	var err error
 	if d.verifier != nil {
-		if err := d.verifier.Piece(d.layers, piece, data); err != nil {
-			return &PieceError{Piece: piece, Err: err}
+		err = d.verifier.Piece(d.layers, piece, data)
+	} else {
+		var hash erasure.Root
+		hash, err = erasure.PieceHash(b.g, piece, data)
+		if err == nil && hash != d.layers.Piece(piece) {
+			err = &erasure.PieceError{Piece: piece, Reason: "hash"}
 		}
-		return nil
-	}
-	got, err := erasure.PieceHash(b.g, piece, data)
-	if err == nil && got != d.layers.Piece(piece) {
-		err = errors.New("hash differs from the piece layers")
 	}
 	if err != nil {
 		return &PieceError{Piece: piece, Err: err}

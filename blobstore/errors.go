@@ -40,10 +40,12 @@ func (e *QuotaError) Unwrap() error { return ErrQuota }
 // the disk changed what was stored: the piece is no longer held.
 type PieceError struct {
 	Piece int
-	Err   error // what erasure says
+	Err   error // an *erasure.PieceError or *erasure.RowError
 }
 
-func (e *PieceError) Error() string { return fmt.Sprintf("piece %d: %v", e.Piece, e.Err) }
+func (e *PieceError) Error() string {
+	return fmt.Sprintf("piece %d does not verify: %v", e.Piece, e.Err)
+}
 
 func (e *PieceError) Unwrap() error { return e.Err }
 
