@@ -68,8 +68,8 @@ func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
 	return c
 }
 
-// combine returns the combination of row, RowSize bytes, in pure Go: about
-// half the speed of combineBulk, without the tables of the code's library.
+// combine returns the combination of row, RowSize bytes, in pure Go: slower
+// than combineBulk, but without the tables of the code's library.
 func (c *coefficients) combine(row []byte) (y element) {
 	var w [half]element // w[t] holds symbol t of all eight sums
 	for i := range c.uMul() {
