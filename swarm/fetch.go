@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"granary/erasure"
@@ -78,12 +79,10 @@ func (t *Torrent) Fetch(ctx context.Context, want erasure.PieceSet) error {
 			}
 			return true
 		},
-		choose: func(erasure.PieceSet) (erasure.PieceSet, error) {
-			t.mu.Lock()
-			defer t.mu.Unlock()
+		choose: func(s plan.State) (erasure.PieceSet, error) {
 			for p := range want.All() {
-				if t.refused.Has(p) {
-					return want, fmt.Errorf("piece %d: %w: %w", p, ErrRefused, t.refusal)
+				if s.Refused.Has(p) {
+					return want, t.refusedError()
 				}
 			}
 			return want, nil
@@ -103,8 +102,14 @@ func (t *Torrent) Fetch(ctx context.Context, want erasure.PieceSet) error {
 func (t *Torrent) FetchAny(ctx context.Context, progress func(Status)) error {
 	salt := rand.Uint64()
 	err := t.run(ctx, fetch{
-		done:   func() bool { return t.rows() >= t.geo.K() },
-		choose: func(last erasure.PieceSet) (erasure.PieceSet, error) { return t.choose(last, salt) },
+		done: func() bool { return t.rows() >= t.geo.K() },
+		choose: func(s plan.State) (erasure.PieceSet, error) {
+			if t.geo.Rows()-t.geo.RowsIn(s.Refused) < t.geo.K() {
+				return s.Wanted, t.refusedError()
+			}
+			s.Need, s.Salt = t.geo.K(), salt
+			return s.Choose(), nil
+		},
 		look: func() {
 			if progress != nil {
 				progress(t.Status())
@@ -123,8 +128,8 @@ func (t *Torrent) FetchAny(ctx context.Context, progress func(Status)) error {
 // fetch is what Fetch and FetchAny differ in.
 type fetch struct {
 	done   func() bool
-	choose func(last erasure.PieceSet) (erasure.PieceSet, error) // what to want now
-	look   func()                                                // called every lookEvery; may be nil
+	choose func(plan.State) (erasure.PieceSet, error) // what to want now
+	look   func()                                     // called every lookEvery; may be nil
 }
 
 func (t *Torrent) run(ctx context.Context, f fetch) error {
@@ -143,7 +148,7 @@ func (t *Torrent) run(ctx context.Context, f fetch) error {
 			return nil
 		}
 		if look {
-			want, err := f.choose(j.want)
+			want, err := f.choose(t.observe(j.want))
 			if err != nil {
 				return err
 			}
@@ -170,23 +175,24 @@ func (t *Torrent) run(ctx context.Context, f fetch) error {
 	}
 }
 
-// choose asks the planner which pieces to want for any k rows.
-func (t *Torrent) choose(last erasure.PieceSet, salt uint64) (erasure.PieceSet, error) {
+// refusedError says that pieces were refused, and why the last of them was.
+func (t *Torrent) refusedError() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return fmt.Errorf("%d pieces: %w: %w", t.refused.Count(), ErrRefused, t.refusal)
+}
+
+// observe gathers what a choice depends on, and has the engine deal out anew
+// what a busy peer sits on and an idle one has.
+func (t *Torrent) observe(wanted erasure.PieceSet) plan.State {
 	offers, held := t.offers(), t.held()
 	t.mu.Lock()
-	if t.geo.Rows()-t.geo.RowsIn(t.refused) < t.geo.K() {
-		err := fmt.Errorf("%d pieces: %w: %w", t.refused.Count(), ErrRefused, t.refusal)
-		t.mu.Unlock()
-		return erasure.PieceSet{}, err
-	}
 	s := plan.State{
 		Geometry: t.geo,
-		Need:     t.geo.K(),
 		Held:     held,
 		Refused:  t.refused.Clone(),
-		Wanted:   last,
+		Wanted:   wanted,
 		Started:  t.begun.Clone(),
-		Salt:     salt,
 	}
 	for _, o := range offers {
 		for p := range o.peer.asked {
@@ -199,7 +205,7 @@ func (t *Torrent) choose(last erasure.PieceSet, salt uint64) (erasure.PieceSet, 
 	t.mu.Unlock()
 
 	t.nudge(nudge)
-	return s.Choose(), nil
+	return s
 }
 
 // findStuck marks wanted pieces of which nothing has arrived for long although
@@ -215,6 +221,11 @@ func (t *Torrent) findStuck(s plan.State) (nudge []int) {
 	if idle.Count() == 0 {
 		return nil
 	}
+	for p := range t.stuck.All() {
+		if idle.Has(p) {
+			t.stuck.Remove(p)
+		}
+	}
 	now := time.Now()
 	var fresh, asked []int
 	for p, at := range t.moved {
@@ -223,7 +234,6 @@ func (t *Torrent) findStuck(s plan.State) (nudge []int) {
 		case idle.Has(p):
 			nudge = append(nudge, p)
 			t.moved[p] = now
-			t.stuck.Remove(p)
 		case s.Started.Has(p):
 			asked = append(asked, p)
 		default:
@@ -245,6 +255,9 @@ func (t *Torrent) findStuck(s plan.State) (nudge []int) {
 func (t *Torrent) nudge(pieces []int) {
 	t.applying.Lock()
 	defer t.applying.Unlock()
+	t.mu.Lock()
+	pieces = slices.DeleteFunc(pieces, func(p int) bool { return !t.wanted.Has(p) })
+	t.mu.Unlock()
 	for _, p := range pieces {
 		t.handle.CancelPieces(p, p+1)
 		t.handle.DownloadPieces(p, p+1)

@@ -240,6 +240,26 @@ func TestAStalledPeerDoesNotBlock(t *testing.T) {
 	}
 }
 
+func TestFetchGoesRoundAStalledPeer(t *testing.T) {
+	p := random(t, 60)
+	gate := make(chan struct{})
+	staller, honest := open(t), open(t)
+	t.Cleanup(func() { close(gate) }) // before the swarms are closed
+	add(t, staller, stalling{whole(t, p), gate})
+	add(t, honest, whole(t, p))
+	b := newBlock(t, p.bundle)
+	torrent := add(t, open(t), b)
+	torrent.AddPeers(staller.Addr(), honest.Addr())
+	start := time.Now()
+	want := pieces(p.geometry(), func(i int) bool { return i%3 == 0 })
+	if err := torrent.Fetch(testContext(t), want); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 8*time.Second { // the stalled peer is dropped after 10 s
+		t.Errorf("took %v", took)
+	}
+}
+
 // stalling is a block that claims its pieces and never comes to read them.
 type stalling struct {
 	*block
