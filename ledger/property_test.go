@@ -1,0 +1,405 @@
+package ledger_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"granary/erasure"
+	"granary/ledger"
+)
+
+// history draws what a network goes through: transactions good and bad, and
+// times between blocks.
+type history struct {
+	*rapid.T
+	people []string
+}
+
+func newHistory(t *rapid.T) (history, ledger.Genesis) {
+	n := rapid.IntRange(1, 7).Draw(t, "validators")
+	var powers []int64
+	for range n {
+		powers = append(powers, rapid.Int64Range(1, 5).Draw(t, "power"))
+	}
+	g := testGenesis()
+	g.Validators = validators(powers...)
+	g.Params.AnnounceWindow = 20 * time.Second
+	g.Params.MaxPending = 64 * erasure.RowSize
+	g.Params.Allowance, g.Params.AllowancePerDay = 200_000, 300_000
+	for i := range g.Grants {
+		g.Grants[i].Credits = 20_000_000
+	}
+	return history{t, []string{"alice", "bob", "carol", "dave", "erin", "attest 0"}}, g
+}
+
+func (h history) record() ledger.Record {
+	return record(
+		rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(h.T, "name"),
+		rapid.SampledFrom([]int64{1, 1000, 20 * erasure.RowSize, 50 * erasure.RowSize}).Draw(h.T, "length"),
+		uint32(rapid.SampledFrom([]int{1, 3, ledger.MaxKeep / 2}).Draw(h.T, "keep")),
+	)
+}
+
+// tx draws a transaction for a node in the state n.
+func (h history) tx(n *ledger.State) []byte {
+	nonce := func(key ledger.PublicKey) uint64 {
+		a, err := n.Account(key)
+		if err != nil {
+			h.Fatal(err)
+		}
+		return a.Nonce + uint64(rapid.IntRange(0, 3).Draw(h.T, "nonce"))
+	}
+	var raw []byte
+	var err error
+	switch rapid.IntRange(0, 9).Draw(h.T, "what") {
+	case 0: // garbage
+		return rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(h.T, "garbage")
+	case 1: // from elsewhere
+		raw, err = ledger.SignAnnounce("granary-other", key("alice"), nonce(ledger.KeyOf(key("alice"))), h.record())
+	case 2, 3, 4:
+		who := key(rapid.SampledFrom(h.people).Draw(h.T, "who"))
+		raw, err = ledger.SignAnnounce(testChain, who, nonce(ledger.KeyOf(who)), h.record())
+	default:
+		who := key(fmt.Sprintf("attest %d", rapid.IntRange(0, 7).Draw(h.T, "validator")))
+		var list []ledger.Attestation
+		for index := range n.Head().Size {
+			a, lookup := n.Announcement(index)
+			if lookup == nil && len(list) < ledger.MaxAttestations && (a.Status == ledger.Pending || rapid.IntRange(0, 9).Draw(h.T, "stale") == 0) {
+				list = append(list, to(index, a.Record))
+			}
+		}
+		if len(list) == 0 {
+			list = []ledger.Attestation{to(1, h.record())}
+		}
+		raw, err = ledger.SignAttest(testChain, who, nonce(ledger.KeyOf(who)), list)
+	}
+	if err != nil {
+		h.Fatal(err)
+	}
+	return raw
+}
+
+func (h history) pause() time.Duration {
+	return rapid.SampledFrom([]time.Duration{0, 1, time.Millisecond, time.Second, 10 * time.Second, time.Hour, 4 * day}).Draw(h.T, "pause")
+}
+
+// TestHistories follows a node through random histories and demands after every
+// block: a node that starts again from the store agrees, byte by byte; so does
+// one that folds the log alone; the mempool foresees what happens when no time
+// passes; and nothing that was charged, counted or promised is lost.
+func TestHistories(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h, g := newHistory(t)
+		kv := ledger.NewMemory()
+		n, err := ledger.Init(kv, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := g.Time
+		for range rapid.IntRange(1, 12).Draw(t, "blocks") {
+			now = now.Add(h.pause())
+			var txs [][]byte
+			for range rapid.IntRange(0, 5).Draw(t, "transactions") {
+				txs = append(txs, h.tx(n))
+			}
+			before, other := n.Head(), kv.Clone()
+			var foreseen []uint32
+			if now.UnixMilli() == n.Time().UnixMilli() {
+				var m ledger.Mempool
+				for _, raw := range txs {
+					foreseen = append(foreseen, ledger.Code(m.Check(n, raw)))
+				}
+			}
+			applied, err := n.Apply(n.Height()+1, now, txs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, code := range foreseen {
+				if got := ledger.Code(applied.Results[i]); got != code {
+					t.Errorf("transaction %d: %v, the mempool foresaw code %d", i, applied.Results[i], code)
+				}
+			}
+			restartAgrees(t, other, kv, now, txs, applied)
+			refoldAgrees(t, g, n, kv)
+			logGrew(t, n, before, applied)
+			booksBalance(t, g, n)
+		}
+	})
+}
+
+func restartAgrees(t *rapid.T, other, kv *ledger.Memory, now time.Time, txs [][]byte, want ledger.Applied) {
+	again, err := ledger.Load(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := again.Apply(again.Height()+1, now, txs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range txs {
+		if ledger.Code(got.Results[i]) != ledger.Code(want.Results[i]) {
+			t.Errorf("transaction %d: %v after a restart, %v without", i, got.Results[i], want.Results[i])
+		}
+	}
+	if got.Head != want.Head || !other.Equal(kv) {
+		t.Errorf("after a restart the head is %+v, want %+v", got.Head, want.Head)
+	}
+}
+
+func refoldAgrees(t *rapid.T, g ledger.Genesis, n *ledger.State, kv *ledger.Memory) {
+	folded, err := ledger.Refold(g, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !folded.WithoutClock().Equal(kv.WithoutClock()) {
+		t.Error("the state is not the fold of the log")
+	}
+}
+
+func logGrew(t *rapid.T, n *ledger.State, before ledger.Head, applied ledger.Applied) {
+	path, err := n.Consistency(before.Size, applied.Head.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.VerifyConsistency(before, applied.Head, path); err != nil {
+		t.Error(err)
+	}
+	for i, e := range applied.Entries {
+		index := applied.First + uint64(i)
+		path, err := n.Inclusion(index, applied.Head.Size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ledger.VerifyInclusion(applied.Head, index, e.Encode(), path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// booksBalance adds everything up from the log.
+func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
+	credits := make(map[ledger.PublicKey]int64)
+	for _, grant := range g.Grants {
+		credits[grant.Key] = grant.Credits
+	}
+	granted := make(map[int64]int64) // by day
+	certified := make(map[erasure.ID]uint64)
+	for index := range n.Head().Size {
+		e, err := n.Entry(index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case e.Kind == ledger.EntryCertified:
+			if o := e.Outcome; o.Power*3 <= o.Total*2 || o.Power > o.Total {
+				t.Errorf("certified by %d of %d", o.Power, o.Total)
+			}
+			certified[e.Outcome.ID] = index
+		case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindAttest:
+			credits[e.Tx.Sender] += 0 // an account from now on
+		case e.Kind == ledger.EntryTx:
+			if _, ok := credits[e.Tx.Sender]; !ok {
+				if today := e.Time.Unix() / 86400; granted[today]+g.Params.Allowance <= g.Params.AllowancePerDay {
+					granted[today] += g.Params.Allowance
+					credits[e.Tx.Sender] = g.Params.Allowance
+				}
+			}
+			credits[e.Tx.Sender] -= e.Tx.Record.Cost()
+		}
+	}
+	for who, want := range credits {
+		if got, err := n.Account(who); err != nil || got.Credits != want || want < 0 {
+			t.Errorf("account %s has %d credits, want %d (%v)", who, got.Credits, want, err)
+		}
+	}
+
+	pending, err := n.Pending()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(map[erasure.ID]int)
+	var rows int64
+	for i, p := range pending {
+		if i > 0 && pending[i-1].Index >= p.Index {
+			t.Errorf("pending out of order: %d after %d", p.Index, pending[i-1].Index)
+		}
+		if !p.Deadline.IsZero() && !n.Time().Before(p.Deadline) {
+			t.Errorf("pending at %s though its deadline was %s", n.Time(), p.Deadline)
+		}
+		if a, err := n.Account(p.Record.Publisher); err != nil || a.Pending != p.Index {
+			t.Errorf("the publisher of %d has %d pending", p.Index, a.Pending)
+		}
+		if waiting[p.Record.ID()]++; waiting[p.Record.ID()] == 1 {
+			rows += p.Record.Info.Geometry().PaddedLength()
+		}
+	}
+	if rows > g.Params.MaxPending {
+		t.Errorf("%d bytes pending", rows)
+	}
+	for index := range n.Head().Size {
+		a, err := n.Announcement(index)
+		if errors.Is(err, ledger.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := n.Block(a.Record.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Pending != waiting[b.ID] || b.Index != certified[b.ID] || b.Certified != (b.Index != 0) {
+			t.Errorf("block %+v, want %d pending and certificate %d", b, waiting[b.ID], certified[b.ID])
+		}
+		if (a.Status == ledger.Pending) != (a.Decision == 0) || a.Power > a.Total {
+			t.Errorf("announcement %+v", a)
+		}
+	}
+}
+
+// TestOrderOfIndependentTransactionsDoesNotMatter compares what two nodes know
+// after the same transactions in another order: all but places in the log.
+func TestOrderOfIndependentTransactionsDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := testGenesis()
+		g.Validators = validators(3, 2, 2, 1, 1)
+		a, b, c := record("a", 1000, 5), record("b", 2000, 6), record("c", 3000, 7)
+		announced := [][]byte{signed(t, "alice", 1, a), signed(t, "bob", 1, b), signed(t, "carol", 1, c)}
+		// Attestations in any order, and extensions of what is certified before them.
+		list := []ledger.Attestation{to(1, a), to(2, b), to(3, c)}
+		var attested [][]byte
+		for v := range g.Validators {
+			for i, item := range list {
+				raw, err := ledger.SignAttest(testChain, attestKey(v), uint64(1+i), []ledger.Attestation{item})
+				if err != nil {
+					t.Fatal(err)
+				}
+				attested = append(attested, raw)
+			}
+		}
+		extended := [][]byte{signed(t, "alice", 2, b), signed(t, "alice", 3, c), signed(t, "bob", 2, a), signed(t, "carol", 5, b), signed(t, "carol", 2, c)}
+		know := func(first, second [][]byte) string {
+			s, err := ledger.Init(ledger.NewMemory(), g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, txs := range [][][]byte{announced, first, second} {
+				applied, err := s.Apply(int64(i+1), g.Time.Add(time.Second), txs)
+				if err = errors.Join(append(applied.Results, err)...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return facts(t, s, a, b, c)
+		}
+		want := know(attested, extended)
+		got := know(rapid.Permutation(attested).Draw(t, "attested"), rapid.Permutation(extended).Draw(t, "extended"))
+		if got != want {
+			t.Errorf("in another order:\n%s\nwant:\n%s", got, want)
+		}
+	})
+}
+
+func signed(t *rapid.T, who string, nonce uint64, r ledger.Record) []byte {
+	raw, err := ledger.SignAnnounce(testChain, key(who), nonce, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func facts(t *rapid.T, s *ledger.State, records ...ledger.Record) string {
+	var out bytes.Buffer
+	for i, r := range records {
+		b, err := s.Block(r.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := s.Announcement(uint64(1 + i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&out, r.Info.Name, b.Certified, b.Until, b.Pending, first.Status, first.Power, len(first.Attesters))
+	}
+	for _, who := range []string{"alice", "bob", "carol", "attest 0", "attest 4"} {
+		a, err := s.Account(ledger.KeyOf(key(who)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&out, who, a)
+	}
+	return out.String()
+}
+
+// FuzzApply gives the state one arbitrary transaction between good ones.
+func FuzzApply(f *testing.F) {
+	r := record("a", 1000, 1)
+	f.Add(announce(f, "bob", 1, r))
+	f.Add(attest(f, 0, 1, to(1, r)))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		n := newNode(t, testGenesis())
+		at := n.accept(t, announce(t, "alice", 1, r))
+		head := n.Head()
+		if n.block(t, raw).Results[0] != nil && n.Head() != head {
+			t.Error("refused and yet in the log")
+		}
+		for v := range 4 {
+			n.block(t, attest(t, v, 2, to(at, r)))
+		}
+		if !n.blockState(t, r).Certified {
+			t.Error("not certified")
+		}
+	})
+}
+
+// TestDamagedStoresDoNotPanic flips and cuts what is stored: an error or another
+// answer, but no panic.
+func TestDamagedStoresDoNotPanic(t *testing.T) {
+	n := newNode(t, testGenesis())
+	r := record("a", 1000, 1)
+	at := n.accept(t, announce(t, "alice", 1, r))
+	n.certify(t, 1, to(at, r))
+	n.accept(t, announce(t, "bob", 1, record("b", 1000, 1)))
+	n.kv.All(func(name string, value []byte) {
+		for i := 0; i <= len(value); i += 1 + len(value)/40 {
+			bad := bytes.Clone(value)
+			if i < len(bad) {
+				bad[i] ^= 0x41
+			}
+			for _, v := range [][]byte{bad, value[:i], {}} {
+				kv := n.kv.Clone()
+				if err := kv.Put([]byte(name), v); err != nil {
+					t.Fatal(err)
+				}
+				useDamaged(t, kv, r)
+			}
+		}
+	})
+}
+
+func useDamaged(t *testing.T, kv *ledger.Memory, r ledger.Record) {
+	s, err := ledger.Load(kv)
+	if err != nil {
+		if !errors.Is(err, ledger.ErrCorrupt) {
+			t.Errorf("load: %v, want ErrCorrupt", err)
+		}
+		return
+	}
+	if s.Head().Size > 1000 { // a size that was damaged; the loops below would be long
+		return
+	}
+	_, _ = s.Block(r.ID())
+	_, _ = s.Pending()
+	_, _ = s.Validators()
+	_, _ = s.HeadAt(1)
+	_, _ = s.Inclusion(1, s.Head().Size)
+	_, _ = s.Consistency(1, s.Head().Size)
+	var m ledger.Mempool
+	tx := attest(t, 3, 1, to(1, r))
+	_ = m.Check(s, tx)
+	_, _ = s.Apply(s.Height()+1, genesisTime.Add(time.Hour), [][]byte{tx, announce(t, "bob", 2, r)})
+}
