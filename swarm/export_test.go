@@ -3,6 +3,8 @@ package swarm
 import (
 	"net/netip"
 	"time"
+
+	"granary/erasure"
 )
 
 // Addr is where the swarm can be reached.
@@ -22,3 +24,14 @@ func (t *Torrent) Addresses() int {
 
 // DropIdle sweeps as if it were now.
 func (s *Swarm) DropIdle(now time.Time) { s.dropIdle(now) }
+
+// Claimed is what the engine announces to peers that connect now.
+func (t *Torrent) Claimed() erasure.PieceSet {
+	claimed := erasure.NewPieceSet(t.geo.Pieces())
+	for p := range t.geo.Pieces() {
+		if t.handle.PieceState(p).Complete {
+			claimed.Add(p)
+		}
+	}
+	return claimed
+}

@@ -171,8 +171,24 @@ func (t *Torrent) committed(piece int, err error) {
 	}
 	if !ended {
 		t.apply()
-		t.handle.Piece(piece).UpdateCompletion()
+		t.takeBack(piece)
 	}
+}
+
+// takeBack makes the engine see that piece is not complete after all. It has to
+// wait until the engine is done marking the piece, which ends with its setting
+// the piece complete.
+func (t *Torrent) takeBack(piece int) {
+	changes := t.handle.SubscribePieceStateChanges()
+	defer changes.Close()
+	for t.handle.PieceState(piece).Marking {
+		select {
+		case <-changes.Values:
+		case <-t.handle.Closed():
+			return
+		}
+	}
+	t.handle.Piece(piece).UpdateCompletion()
 }
 
 func (t *Torrent) isCommitting(piece int) bool {

@@ -82,6 +82,9 @@ func TestARefusedPieceIsSetAside(t *testing.T) {
 	if err := torrent.Fetch(testContext(t), want); !errors.Is(err, swarm.ErrRefused) {
 		t.Errorf("fetching it by name: got %v, want ErrRefused", err)
 	}
+	waitFor(t, "the refused pieces are not claimed", func() bool {
+		return equal(torrent.Claimed(), b.heldSet())
+	})
 }
 
 func TestABlockOfRefusedPiecesEnds(t *testing.T) {
@@ -99,23 +102,30 @@ func TestABlockOfRefusedPiecesEnds(t *testing.T) {
 	}
 }
 
-func TestAStoreThatCannotWriteEndsTheFetch(t *testing.T) {
+func TestAStoreThatFailsEndsTheFetch(t *testing.T) {
 	p := random(t, 30)
 	seeder := open(t)
 	add(t, seeder, whole(t, p))
-	b := newBlock(t, p.bundle)
 	full := errors.New("disk is full")
-	b.writeErr = full
-	torrent := add(t, open(t), b)
-	torrent.AddPeers(seeder.Addr())
-	if err := torrent.FetchAny(testContext(t), nil); !errors.Is(err, full) {
-		t.Fatalf("got %v, want the store's error", err)
-	}
-	b.mu.Lock()
-	b.writeErr = nil
-	b.mu.Unlock()
-	if err := torrent.FetchAny(testContext(t), nil); err != nil {
-		t.Fatalf("after space was made: %v", err)
+	for name, fail := range map[string]func(*block, error){
+		"write": func(b *block, err error) { b.writeErr = err },
+		"sync":  func(b *block, err error) { b.syncErr = err },
+	} {
+		b := newBlock(t, p.bundle)
+		fail(b, full)
+		torrent := add(t, open(t), b)
+		torrent.AddPeers(seeder.Addr())
+		if err := torrent.FetchAny(testContext(t), nil); !errors.Is(err, full) {
+			t.Fatalf("%s: got %v, want the store's error", name, err)
+		}
+		b.mu.Lock()
+		fail(b, nil)
+		b.mu.Unlock()
+		// What was on its way may still fail one more fetch.
+		waitFor(t, "a fetch after space was made", func() bool { return torrent.FetchAny(testContext(t), nil) == nil })
+		if !bytes.Equal(b.recovered(t), p.content) {
+			t.Errorf("%s: content differs", name)
+		}
 	}
 }
 

@@ -100,6 +100,7 @@ type block struct {
 	verifier *erasure.Verifier
 	reads    atomic.Int64
 	writeErr error                // returned by WritePieceAt
+	syncErr  error                // returned by CommitPiece
 	refuse   func(piece int) bool // makes the combination of a piece fail; may be nil
 
 	mu    sync.Mutex
@@ -193,7 +194,11 @@ func (b *block) CommitPiece(_ context.Context, piece int) error {
 	b.mu.Lock()
 	at, n := b.span(piece)
 	data := bytes.Clone(b.files[at : at+n])
+	err := b.syncErr
 	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if b.refuse != nil && b.refuse(piece) {
 		return fmt.Errorf("piece %d: %w", piece, &erasure.RowError{Reason: "combination"})
 	}
