@@ -270,3 +270,28 @@ func (s stalling) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
 	<-s.gate
 	return s.block.ReadPieceAt(piece, p, off)
 }
+
+func TestManyBlocksAtOnce(t *testing.T) {
+	const n = 60
+	seeder, leecher := open(t), open(t)
+	errs := make(chan error, n)
+	for i := range n {
+		p := publish(t, randomBytes(20*erasure.RowSize+i))
+		add(t, seeder, whole(t, p))
+		b := newBlock(t, p.bundle)
+		torrent := add(t, leecher, b)
+		torrent.AddPeers(seeder.Addr())
+		go func() {
+			err := torrent.FetchAny(testContext(t), nil)
+			if err == nil && !bytes.Equal(b.recovered(t), p.content) {
+				err = errors.New("content differs")
+			}
+			errs <- err
+		}()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
