@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cometbft/cometbft/types"
@@ -9,12 +8,10 @@ import (
 	"granary/ledger"
 )
 
-// ErrHeight reports a height that the node does not have.
-var ErrHeight = errors.New("no such height here")
-
 // LightBlock returns the light block of a height in protobuf: header, commit and
 // validator set, which is all that a light client verifies. Height 0 is the
-// latest. It returns ErrHeight for one that is not there (yet).
+// latest. It returns ledger.ErrNotFound for one
+// that is not there (yet).
 //
 // The header of a height has the AppHash after the height before it.
 func (c *Chain) LightBlock(height int64) ([]byte, error) {
@@ -27,7 +24,7 @@ func (c *Chain) LightBlock(height int64) ([]byte, error) {
 		height = latest
 	}
 	if height < max(1, blocks.Base()) || height > latest {
-		return nil, fmt.Errorf("%w: %d of %d", ErrHeight, height, latest)
+		return nil, fmt.Errorf("height %d of %d: %w", height, latest, ledger.ErrNotFound)
 	}
 	meta := blocks.LoadBlockMeta(height)
 	commit := blocks.LoadBlockCommit(height)
@@ -35,7 +32,7 @@ func (c *Chain) LightBlock(height int64) ([]byte, error) {
 		commit = blocks.LoadSeenCommit(height)
 	}
 	if meta == nil || commit == nil {
-		return nil, fmt.Errorf("%w: %d of %d is being stored", ErrHeight, height, latest)
+		return nil, fmt.Errorf("height %d is being stored: %w", height, ledger.ErrNotFound)
 	}
 	set, err := c.states.LoadValidators(height)
 	if err != nil {

@@ -1,0 +1,286 @@
+package light
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cometbft/cometbft/types"
+
+	"granary/ledger"
+)
+
+// wanted is how many providers an Update hears.
+const wanted = 3
+
+// State says what the client makes of the ledger.
+type State string
+
+// The states of a client.
+const (
+	Synced      State = "synced"      // the head is verified and fresh
+	Stale       State = "stale"       // verified, and older than two heartbeats
+	Forked      State = "forked"      // two signed chains were seen
+	Unreachable State = "unreachable" // nothing could be verified this time
+)
+
+// Status is what an Update found.
+type Status struct {
+	State     State
+	Height    int64     // of the verified header
+	Time      time.Time // when its validators signed it, by their clocks
+	Head      ledger.Head
+	Providers int // that answered truthfully, as far as can be told; fewer than 3 see less
+	Agreeing  int // of those, how many have this very chain
+}
+
+// Update asks providers for news and verifies them. It returns what is verified
+// now, also together with an error: ErrStale, ErrForked, ErrCheckpoint, ErrClock,
+// ErrLying or ErrUnreachable, which leave what was trusted as it was.
+func (c *Client) Update(ctx context.Context) (Status, error) {
+	c.updating.Lock()
+	defer c.updating.Unlock()
+	heard, err := c.update(ctx)
+	return c.status(heard, err)
+}
+
+// status describes what is trusted after an update.
+func (c *Client) status(heard Status, err error) (Status, error) {
+	s := heard
+	s.State = Synced
+	t := c.base()
+	if t == nil {
+		s.State = Unreachable
+		return s, err
+	}
+	s.Height, s.Head = t.block.Height, t.head
+	signed, timeErr := signedAt(t.block)
+	err = errors.Join(err, timeErr)
+	s.Time = signed
+	age := c.cfg.Now().Sub(signed)
+	switch {
+	case errors.Is(err, ErrForked):
+		s.State = Forked
+	case err != nil:
+		s.State = Unreachable
+	case age > 2*c.cfg.Genesis.Params.Heartbeat:
+		s.State = Stale
+		err = fmt.Errorf("%w: height %d was signed %s ago", ErrStale, s.Height, age.Round(time.Millisecond))
+	}
+	return s, err
+}
+
+// update moves what is trusted to the highest head that verifies.
+func (c *Client) update(ctx context.Context) (Status, error) {
+	c.mu.Lock()
+	forked := c.forked
+	c.mu.Unlock()
+	if forked != nil {
+		return Status{}, forked
+	}
+	v := verifier{period: c.cfg.TrustPeriod, now: c.cfg.Now()}
+	base, err := c.root(ctx, v)
+	if err != nil {
+		return Status{}, err
+	}
+	answers, err := c.hear(ctx, base.head.Size)
+	if err != nil {
+		return Status{}, err
+	}
+	best, err := c.best(ctx, v, base, answers)
+	if err != nil {
+		return Status{}, err
+	}
+	heard, err := c.compare(ctx, v, base, best, answers)
+	if err != nil {
+		return heard, err
+	}
+	return heard, c.trust(best)
+}
+
+// hear asks providers for their latest head until enough have answered, and
+// returns the answers, the highest first.
+func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
+	var (
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		peers   = c.providers() // guarded by mu: those not asked yet
+		answers []answer        // guarded by mu
+		errs    error           // guarded by mu
+	)
+	askOne := func() (more bool) {
+		mu.Lock()
+		if len(peers) == 0 {
+			mu.Unlock()
+			return false
+		}
+		peer := peers[0]
+		peers = peers[1:]
+		mu.Unlock()
+		a, err := c.ask(ctx, peer, 0, from)
+		if err != nil && ctx.Err() == nil {
+			err = c.note(peer, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			errs = errors.Join(errs, err)
+			return true
+		}
+		answers = append(answers, a)
+		return false
+	}
+	for range wanted { // each asks until it has an answer
+		wg.Go(func() {
+			for askOne() {
+			}
+		})
+	}
+	wg.Wait()
+	switch {
+	case len(answers) > 0:
+		slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Compare(b.block.Height, a.block.Height) })
+		return answers, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errs != nil:
+		return nil, errs
+	}
+	return nil, fmt.Errorf("%w: none is known", ErrUnreachable)
+}
+
+// best returns the highest answer that verifies, or base if none is higher.
+func (c *Client) best(ctx context.Context, v verifier, base *trusted, answers []answer) (*trusted, error) {
+	var errs error
+	for _, a := range answers {
+		if a.block.Height <= base.block.Height {
+			return base, nil
+		}
+		err := c.verify(ctx, v, base, a)
+		if err == nil {
+			return &trusted{block: a.block, head: a.head, peer: a.peer}, nil
+		}
+		if stops(err) {
+			return nil, err
+		}
+		errs = errors.Join(errs, c.note(a.peer, err))
+	}
+	return nil, errs
+}
+
+// stops reports errors that no other provider can help with.
+func stops(err error) bool {
+	return errors.Is(err, ErrForked) || errors.Is(err, ErrCheckpoint) || errors.Is(err, ErrClock) ||
+		errors.Is(err, context.Canceled)
+}
+
+// verify checks that an answer follows from base: by signatures, then by the log.
+func (c *Client) verify(ctx context.Context, v verifier, base *trusted, a answer) error {
+	if err := c.follows(ctx, v, base.block, a.block, a.peer); err != nil {
+		return err
+	}
+	if a.head.Size < base.head.Size {
+		return c.fork(fmt.Errorf("height %d takes the log back from size %d to %d", a.block.Height, base.head.Size, a.head.Size))
+	}
+	if a.head == base.head {
+		return nil
+	}
+	return ledger.VerifyConsistency(base.head, a.head, a.proof)
+}
+
+// follows checks by signatures that a provider's block follows from a trusted one.
+func (c *Client) follows(ctx context.Context, v verifier, from, to *types.LightBlock, peer string) error {
+	fetch := func(ctx context.Context, height int64) (*types.LightBlock, error) {
+		a, err := c.ask(ctx, peer, height, 0)
+		return a.block, err
+	}
+	if err := v.skip(ctx, from, to, fetch); err != nil {
+		return err
+	}
+	return checkSigned(c.cfg.Genesis.ChainID, to)
+}
+
+// compare holds what providers answered against the best: the same height must
+// have the same header. Of two different ones that both verify neither can be
+// trusted; else who gave the one that does not verify lied.
+func (c *Client) compare(ctx context.Context, v verifier, base, best *trusted, answers []answer) (Status, error) {
+	var s Status
+	for _, a := range answers {
+		if c.Liars()[a.peer] != nil {
+			continue
+		}
+		ours, err := c.ours(ctx, base, best, a.block.Height)
+		switch {
+		case err != nil:
+			return s, err
+		case ours == nil: // an older height than we can compare, or nobody to ask
+			s.Providers++
+		case bytes.Equal(ours.Hash(), a.block.Hash()):
+			s.Providers++
+			s.Agreeing++
+		default:
+			if err := c.conflict(ctx, v, base, best, ours, a); err != nil {
+				return s, err
+			}
+		}
+	}
+	return s, nil
+}
+
+// ours returns the block of a height on the chain that ends in best, as its
+// provider gives it: nil if there is no way to tell.
+func (c *Client) ours(ctx context.Context, base, best *trusted, height int64) (*types.LightBlock, error) {
+	switch {
+	case height == best.block.Height:
+		return best.block, nil
+	case height == base.block.Height:
+		return base.block, nil
+	case height < base.block.Height || height > best.block.Height || best.peer == "":
+		return nil, nil
+	}
+	a, err := c.ask(ctx, best.peer, height, 0)
+	if err != nil && ctx.Err() == nil {
+		_ = c.note(best.peer, err) // best is verified whatever becomes of its provider
+		return nil, nil
+	}
+	return a.block, err
+}
+
+// conflict settles a height of which two providers gave different blocks.
+func (c *Client) conflict(ctx context.Context, v verifier, base, best *trusted, ours *types.LightBlock, a answer) error {
+	settled := func(block *types.LightBlock, peer string) (bool, error) {
+		if block == base.block || block == best.block {
+			return true, nil
+		}
+		err := c.follows(ctx, v, base.block, block, peer)
+		if err == nil || stops(err) {
+			return err == nil, err
+		}
+		_ = c.note(peer, err)
+		return false, nil
+	}
+	if a.block.Height <= base.block.Height {
+		// It cannot follow from base; that enough of its own validators signed it,
+		// who are ours if they are those of base, shows the fork.
+		err := checkSigned(c.cfg.Genesis.ChainID, a.block)
+		if err == nil && bytes.Equal(a.block.ValidatorsHash, base.block.ValidatorsHash) {
+			return c.fork(fmt.Errorf("height %d has the blocks %s and %s", a.block.Height, ours.Hash(), a.block.Hash()))
+		}
+		_ = c.note(a.peer, fmt.Errorf("another block of height %d", a.block.Height))
+		return nil
+	}
+	mine, err := settled(ours, best.peer)
+	if err != nil {
+		return err
+	}
+	theirs, err := settled(a.block, a.peer)
+	if err != nil || !mine || !theirs {
+		return err
+	}
+	return c.fork(fmt.Errorf("height %d has the blocks %s and %s", a.block.Height, ours.Hash(), a.block.Hash()))
+}
