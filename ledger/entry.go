@@ -41,7 +41,7 @@ func (k EntryKind) String() string {
 // Entry is one leaf of the log. The field that belongs to its kind is set.
 type Entry struct {
 	Kind    EntryKind
-	Height  int64     // of the chain's block that brought it; 0 for the genesis
+	Height  int64     // of the chain's block that brought it; 0 for the genesis alone
 	Time    time.Time // of that block, UTC, whole milliseconds. It may lie behind the clock: see Params.Heartbeat
 	Genesis Hash      // EntryGenesis
 	Tx      Tx        // EntryTx
@@ -98,8 +98,8 @@ func ParseEntry(leaf []byte) (Entry, error) {
 	if err := unmarshal(leaf, &b); err != nil {
 		return Entry{}, err
 	}
-	if b.Height < 0 || b.Millis < 0 || b.Millis > maxMillis {
-		return Entry{}, malformed("entry at height %d, %d ms", b.Height, b.Millis)
+	if b.Height < 0 || (b.Height == 0) != (b.Kind == EntryGenesis) || b.Millis < 0 || b.Millis > maxMillis {
+		return Entry{}, malformed("%s entry at height %d, %d ms", b.Kind, b.Height, b.Millis)
 	}
 	e := Entry{Kind: b.Kind, Height: b.Height, Time: fromMillis(b.Millis)}
 	var err error
@@ -113,6 +113,9 @@ func ParseEntry(leaf []byte) (Entry, error) {
 		}
 	case EntryCertified, EntryExpired:
 		err = unmarshal(b.Payload, &e.Outcome)
+		if o := e.Outcome; err == nil && (o.Power < 0 || o.Power > o.Total) {
+			err = malformed("outcome of power %d of %d", o.Power, o.Total)
+		}
 	default:
 		err = malformed("entry of %s", e.Kind)
 	}

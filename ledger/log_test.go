@@ -259,6 +259,10 @@ func TestEntriesParse(t *testing.T) {
 		"short genesis":   array(t, 0, 0, 0, make([]byte, 31)),
 		"long genesis":    array(t, 0, 0, 0, make([]byte, 33)),
 		"no transaction":  array(t, 1, 1, 1, []byte{}),
+		"later genesis":   array(t, 0, 1, 0, make([]byte, 32)),
+		"early outcome":   array(t, 2, 0, 0, []any{1, make([]byte, 32), 1, 1}),
+		"negative power":  array(t, 2, 1, 1, []any{1, make([]byte, 32), -1, 1}),
+		"too much power":  array(t, 2, 1, 1, []any{1, make([]byte, 32), 2, 1}),
 		"short outcome":   array(t, 2, 1, 1, []any{1, make([]byte, 32), 1}),
 	} {
 		if _, err := ledger.ParseEntry(bad); !errors.Is(err, ledger.ErrMalformed) {

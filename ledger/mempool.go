@@ -20,6 +20,7 @@ type Mempool struct {
 func (m *Mempool) Check(s *State, raw []byte) error {
 	if m.writes == nil || m.height != s.meta.Height {
 		*m = Mempool{height: s.meta.Height, writes: make(map[string][]byte), meta: s.meta, sets: make(map[uint64][]Validator)}
+		m.meta.Height++
 	}
 	scratch := &State{kv: overlay{s.kv, m.writes}, net: s.net, meta: m.meta, sets: m.sets}
 	w, err := scratch.writer()

@@ -89,7 +89,7 @@ func (h history) pause() time.Duration {
 }
 
 // TestHistories follows a node through random histories and demands after every
-// block: a node that starts again from the store agrees, byte by byte; so does
+// block: the reference agrees; a node that starts again from the store agrees, byte by byte; so does
 // one that folds the log alone; the mempool foresees what happens when no time
 // passes; and nothing that was charged, counted or promised is lost.
 func TestHistories(t *testing.T) {
@@ -100,6 +100,7 @@ func TestHistories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		reference := newRefLedger(g)
 		now := g.Time
 		for range rapid.IntRange(1, 12).Draw(t, "blocks") {
 			now = now.Add(h.pause())
@@ -124,12 +125,36 @@ func TestHistories(t *testing.T) {
 					t.Errorf("transaction %d: %v, the mempool foresaw code %d", i, applied.Results[i], code)
 				}
 			}
+			referenceAgrees(t, reference, n, now, txs, applied)
 			restartAgrees(t, other, kv, now, txs, applied)
 			refoldAgrees(t, g, n, kv)
 			logGrew(t, n, before, applied)
 			booksBalance(t, g, n)
 		}
 	})
+}
+
+func referenceAgrees(t *rapid.T, l *refLedger, n *ledger.State, now time.Time, txs [][]byte, got ledger.Applied) {
+	codes := l.apply(now.UnixMilli(), txs)
+	for i, want := range codes {
+		if code := ledger.Code(got.Results[i]); code != want {
+			t.Errorf("transaction %d: %v, the reference says code %d", i, got.Results[i], want)
+		}
+	}
+	if want := l.head(); got.Head != want || got.Head.AppHash() != refAppHash(want) {
+		t.Fatalf("head %+v, the reference has %+v", got.Head, want)
+	}
+	for id, want := range l.blocks {
+		b, err := n.Block(id)
+		if err != nil || b.Certified != want.certified || want.certified && b.Until.UnixMilli() != want.until {
+			t.Errorf("block %+v, %v, want %+v", b, err, want)
+		}
+	}
+	for who, want := range l.accounts {
+		if a, err := n.Account(who); err != nil || a.Credits != want.credits || a.Nonce != want.highest || a.Pending != want.pending {
+			t.Errorf("account %+v, %v, want %+v", a, err, want)
+		}
+	}
 }
 
 func restartAgrees(t *rapid.T, other, kv *ledger.Memory, now time.Time, txs [][]byte, want ledger.Applied) {

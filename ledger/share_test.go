@@ -205,6 +205,22 @@ func TestSharesFollowFromChainAndPowers(t *testing.T) {
 	same("another power", ledger.Share(testChain, set, 3, g), false)
 }
 
+func TestSharesAreTheReferences(t *testing.T) {
+	for _, shape := range []string{"equal", "zipf", "one large"} {
+		for _, n := range []int{6, 7, 31, 100} {
+			for _, k := range []int{255, 256, 1000, 16384} {
+				set, g := validators(powersOf(shape, n)...), geometry(t, k)
+				for _, v := range []int{0, 1, n / 2, n - 1} {
+					got, want := ledger.Share(testChain, set, v, g), refShare(testChain, set, v, g)
+					if !got.Contains(want) || !want.Contains(got) {
+						t.Errorf("%s, k %d: validator %d of %d keeps %d pieces, the reference says %d", shape, k, v, n, got.Count(), want.Count())
+					}
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkShare(b *testing.B) {
 	set := validators(powersOf("zipf", 100)...)
 	for _, k := range []int{256, 16384} {

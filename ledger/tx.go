@@ -5,8 +5,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"granary/erasure"
 )
 
@@ -96,13 +94,14 @@ type txEnvelope struct {
 	Signature [ed25519.SignatureSize]byte
 }
 
-// txBody is what is signed.
+// txBody is what is signed. The payload is opaque here, so that what is reserved
+// can hold anything.
 type txBody struct {
 	_       struct{} `cbor:",toarray"`
 	Kind    Kind
 	Nonce   uint64
 	Sender  PublicKey
-	Payload cbor.RawMessage
+	Payload []byte
 }
 
 // ParseTx reads a transaction and checks its form: everything that can be said

@@ -44,7 +44,11 @@ func array(t testing.TB, elements ...any) cbor.RawMessage {
 func envelope(t testing.TB, who string, kind ledger.Kind, nonce uint64, payload any) []byte {
 	t.Helper()
 	sender := ledger.KeyOf(key(who))
-	body := array(t, kind, nonce, sender[:], payload)
+	raw, ok := payload.(cbor.RawMessage)
+	if !ok {
+		raw = encode(t, payload)
+	}
+	body := array(t, kind, nonce, sender[:], []byte(raw))
 	signed := append([]byte("granary/tx/v1\x0cgranary-test"), body...)
 	return encode(t, [][]byte{body, ed25519.Sign(key(who), signed)})
 }
