@@ -263,3 +263,28 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 		t.Errorf("Add after Close: got %v, want ErrClosed", err)
 	}
 }
+
+func TestNoBlockIsUsedAfterClose(t *testing.T) {
+	p := random(t, 600)
+	source, b := whole(t, p), newBlock(t, p.bundle)
+	func() {
+		defer goleak.VerifyNone(t, goleak.IgnoreCurrent()) // waits for the engine's goroutines
+		seeder, leecher := open(t), open(t)
+		add(t, seeder, source)
+		torrent := add(t, leecher, b)
+		torrent.AddPeers(seeder.Addr())
+		done := make(chan error, 1)
+		go func() { done <- torrent.FetchAny(testContext(t), nil) }()
+		waitFor(t, "rows to flow", func() bool { return torrent.Status().Rows > 20 })
+		for s, bl := range map[*swarm.Swarm]*block{leecher: b, seeder: source} {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			bl.shut.Store(true)
+		}
+		<-done
+	}()
+	if n := b.late.Load() + source.late.Load(); n > 0 {
+		t.Errorf("%d uses after Close", n)
+	}
+}

@@ -44,12 +44,37 @@ func (s store) OpenTorrent(context.Context, *metainfo.Info, metainfo.Hash) (stor
 	}}, nil
 }
 
+// enter allows the block's bytes to be used until leave; ErrClosed after
+// release.
+func (t *Torrent) enter() error {
+	t.using.RLock()
+	if t.released {
+		t.using.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (t *Torrent) leave() { t.using.RUnlock() }
+
+// release waits until nobody uses the block's bytes, and lets nobody use them
+// again: the engine's connections outlive the torrent by a moment.
+func (t *Torrent) release() {
+	t.using.Lock()
+	defer t.using.Unlock()
+	t.released = true
+}
+
 type piece struct {
 	t     *Torrent
 	index int
 }
 
 func (p piece) ReadAt(b []byte, off int64) (int, error) {
+	if err := p.t.enter(); err != nil {
+		return 0, err
+	}
+	defer p.t.leave()
 	return p.t.block.ReadPieceAt(p.index, b, off)
 }
 
@@ -91,6 +116,10 @@ var hashBuffers sync.Pool
 // WriteAt reports an error to the fetches as well: the engine would only ask
 // for the same row again, and again.
 func (p piece) WriteAt(b []byte, off int64) (int, error) {
+	if err := p.t.enter(); err != nil {
+		return 0, err
+	}
+	defer p.t.leave()
 	n, err := p.t.block.WritePieceAt(p.index, b, off)
 	if err != nil && p.t.block.Has(p.index) {
 		return len(b), nil // it came another way meanwhile: by recovery, say
@@ -138,14 +167,23 @@ func (t *Torrent) commit(piece int) {
 	t.swarm.commits <- struct{}{}
 	go func() {
 		defer done()
-		// Not cancelled by Close: what was downloaded is worth a few fsyncs.
-		err := t.block.CommitPiece(context.WithoutCancel(t.swarm.ctx), piece)
+		err := t.commitNow(piece)
 		<-t.swarm.commits
-		if err != nil && t.block.Has(piece) {
-			err = nil // it came another way meanwhile
-		}
 		t.committed(piece, err)
 	}()
+}
+
+func (t *Torrent) commitNow(piece int) error {
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.leave()
+	// Not cancelled by Close: what was downloaded is worth a few fsyncs.
+	err := t.block.CommitPiece(context.WithoutCancel(t.swarm.ctx), piece)
+	if err != nil && t.block.Has(piece) {
+		return nil // it came another way meanwhile
+	}
+	return err
 }
 
 func (t *Torrent) committed(piece int, err error) {
@@ -223,7 +261,7 @@ func (p corruptPiece) ReadAt(b []byte, off int64) (int, error) {
 	if !p.t.block.Has(p.index) {
 		return len(b), nil
 	}
-	n, err := p.t.block.ReadPieceAt(p.index, b, off)
+	n, err := p.piece.ReadAt(b, off)
 	for i := range b[:n] {
 		b[i] = ^b[i]
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -96,7 +97,8 @@ func Open(cfg Config) (*Swarm, error) {
 }
 
 // Close ends every fetch with ErrClosed, lets pieces being committed finish,
-// and closes all connections. It may be called twice.
+// and closes all connections. No block's bytes are used once it returns. It
+// may be called twice.
 func (s *Swarm) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -104,15 +106,19 @@ func (s *Swarm) Close() error {
 		return nil
 	}
 	s.closed = true
-	for _, t := range s.torrents {
+	torrents := slices.Collect(maps.Values(s.torrents))
+	s.mu.Unlock()
+	for _, t := range torrents {
 		t.end()
 	}
-	s.mu.Unlock()
 
 	s.cancel()
 	errs := s.client.Close()
 	errs = append(errs, s.gate.close())
 	s.running.Wait()
+	for _, t := range torrents {
+		t.release()
+	}
 	return errors.Join(errs...)
 }
 
@@ -167,18 +173,21 @@ func (s *Swarm) Torrent(id erasure.ID) (*Torrent, bool) {
 }
 
 // Remove stops serving id, and ends its fetches with ErrClosed. The block's
-// stored pieces are not touched. Removing what is not there does nothing.
+// stored pieces are not touched, and none of its bytes are used once Remove
+// returns. Removing what is not there does nothing.
 func (s *Swarm) Remove(id erasure.ID) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	t, ok := s.torrents[id]
 	if !ok || s.closed {
+		s.mu.Unlock()
 		return
 	}
 	delete(s.torrents, id)
 	t.end()
 	t.handle.Drop()
 	s.byHash.Delete(shortHash(id))
+	s.mu.Unlock()
+	t.release()
 }
 
 // Banned returns the addresses that sent wrong bytes, sorted; IPv4 addresses

@@ -99,6 +99,8 @@ type block struct {
 	geo      erasure.Geometry
 	verifier *erasure.Verifier
 	reads    atomic.Int64
+	shut     atomic.Bool // from now on any use is late
+	late     atomic.Int64
 	writeErr error                // returned by WritePieceAt
 	syncErr  error                // returned by CommitPiece
 	refuse   func(piece int) bool // makes the combination of a piece fail; may be nil
@@ -146,6 +148,12 @@ func (b *block) span(piece int) (off, n int64) {
 	return int64(first) * erasure.RowSize, int64(count) * erasure.RowSize
 }
 
+func (b *block) use() {
+	if b.shut.Load() {
+		b.late.Add(1)
+	}
+}
+
 func (b *block) Bundle() erasure.Bundle { return b.bundle }
 
 func (b *block) Has(piece int) bool {
@@ -168,6 +176,7 @@ func (b *block) drop(piece int) {
 
 func (b *block) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
 	b.reads.Add(1)
+	b.use()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at, n := b.span(piece)
@@ -175,6 +184,7 @@ func (b *block) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
 }
 
 func (b *block) WritePieceAt(piece int, p []byte, off int64) (int, error) {
+	b.use()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.writeErr != nil {
@@ -191,6 +201,7 @@ func (b *block) WritePieceAt(piece int, p []byte, off int64) (int, error) {
 }
 
 func (b *block) CommitPiece(_ context.Context, piece int) error {
+	b.use()
 	b.mu.Lock()
 	at, n := b.span(piece)
 	data := bytes.Clone(b.files[at : at+n])

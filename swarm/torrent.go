@@ -22,6 +22,9 @@ type Torrent struct {
 	block  Block
 	handle *torrent.Torrent // the engine's
 
+	using    sync.RWMutex // read-held while the block's bytes are read, written or committed
+	released bool         // guarded by using
+
 	applying sync.Mutex // held, above the engine's lock, while priorities are set
 
 	mu         sync.Mutex // innermost; guards what follows
