@@ -7,23 +7,16 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"granary/erasure"
 	"granary/sampling"
 	"granary/sampling/kad/internal/wire"
 )
 
-const (
-	// askTimeout bounds a request, dialling included, if the context does not.
-	askTimeout = 10 * time.Second
-
-	// helloTimeout is shorter, since a hello costs its server nothing: a peer
-	// that does not answer it in time is taken for dead.
-	helloTimeout = 3 * time.Second
-)
+// helloTimeout is shorter than that of other requests, since a hello costs its
+// server nothing: a peer that does not answer it in time is taken for dead.
+const helloTimeout = 3 * time.Second
 
 // What can come of asking a peer, but for a connection that breaks.
 var (
@@ -55,7 +48,7 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 	}
 	patience, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	reply, ip, err := ask[wire.HelloReply](patience, h, p, helloProtocol, request, wire.MaxHelloReply)
+	reply, ip, err := ask[wire.HelloReply](patience, h, p, helloService, request)
 	if patience.Err() != nil && ctx.Err() == nil {
 		// A peer whose machine died is connected until QUIC notices, after 30 s
 		// of silence, and meanwhile every lookup waits for it.
@@ -86,7 +79,7 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 // ErrProtocol; any other error, ErrUnreachable among them, means that there was
 // no answer.
 func (h *Host) Bundle(ctx context.Context, p peer.ID, id erasure.ID) (erasure.Bundle, error) {
-	reply, _, err := ask[wire.BundleReply](ctx, h, p, bundleProtocol, wire.BundleRequest{ID: id}, wire.MaxBundleReply)
+	reply, _, err := ask[wire.BundleReply](ctx, h, p, bundleService, wire.BundleRequest{ID: id})
 	if err == nil {
 		err = errorOf(reply.Status)
 	}
@@ -110,7 +103,7 @@ func (h *Host) Row(ctx context.Context, p peer.ID, id erasure.ID, row int) ([]by
 	if row < 0 || row >= 2*erasure.MaxContentRows {
 		return nil, nil, fmt.Errorf("row %d of %s: no block has it", row, id.Short())
 	}
-	reply, _, err := ask[wire.RowReply](ctx, h, p, rowProtocol, wire.RowRequest{ID: id, Row: uint32(row)}, wire.MaxRowReply)
+	reply, _, err := ask[wire.RowReply](ctx, h, p, rowService, wire.RowRequest{ID: id, Row: uint32(row)})
 	if err == nil {
 		err = errorOf(reply.Status)
 	}
@@ -137,57 +130,17 @@ func errorOf(s wire.Status) error {
 	return ErrProtocol
 }
 
-// ask sends one request to a peer on a stream of its own and reads the reply,
-// of at most limit bytes. It also returns the IP address it came from.
-func ask[R wire.Message](ctx context.Context, h *Host, p peer.ID, proto protocol.ID, request wire.Message, limit int) (R, netip.Addr, error) {
+// ask calls a service of messages. It also returns the IP address the reply
+// came from.
+func ask[R wire.Message](ctx context.Context, h *Host, p peer.ID, s Service, request wire.Message) (R, netip.Addr, error) {
 	var none R
-	if !h.enter() {
-		return none, netip.Addr{}, ErrClosed
-	}
-	defer h.work.Done()
-	ctx, cancel := h.within(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-
-	s, err := h.routed.NewStream(ctx, p, proto)
+	body, ip, err := h.call(ctx, p, s, wire.Encode(request))
 	if err != nil {
-		if ctx.Err() == nil && h.host.Network().Connectedness(p) != network.Connected {
-			h.log.Debug("peer not reached", "peer", p, "err", err) // a line per address
-			err = ErrUnreachable
-		}
 		return none, netip.Addr{}, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
-	defer stop()
-	reply, err := converse[R](s, request, limit)
-	if err != nil {
-		_ = s.Reset()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return none, netip.Addr{}, err
-	}
-	ip := remoteIP(s.Conn())
-	_ = s.Close()
-	return reply, ip, nil
-}
-
-func converse[R wire.Message](s network.Stream, request wire.Message, limit int) (R, error) {
-	var none R
-	if err := wire.WriteFrame(s, wire.Encode(request)); err != nil {
-		return none, fmt.Errorf("send request: %w", err)
-	}
-	body, err := wire.ReadFrame(s, limit)
-	if err != nil {
-		if errors.Is(err, wire.ErrMalformed) {
-			err = fmt.Errorf("%w: %w", ErrProtocol, err)
-		}
-		return none, err
 	}
 	reply, err := wire.Decode[R](body)
 	if err != nil {
-		return none, fmt.Errorf("%w: %w", ErrProtocol, err)
+		return none, netip.Addr{}, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	return reply, nil
+	return reply, ip, nil
 }

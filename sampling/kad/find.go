@@ -184,7 +184,7 @@ func (h *Host) greet(ctx context.Context, id erasure.ID, found func(Holder)) {
 	greeted := 0
 	for _, p := range h.host.Network().Peers() {
 		// Only those who told us, when connecting, that they speak it.
-		if known, err := h.host.Peerstore().SupportsProtocols(p, helloProtocol); err != nil || len(known) == 0 {
+		if known, err := h.host.Peerstore().SupportsProtocols(p, helloService.id()); err != nil || len(known) == 0 {
 			continue
 		}
 		if greeted++; greeted > maxGreeted {

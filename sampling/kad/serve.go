@@ -1,13 +1,14 @@
 package kad
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"golang.org/x/time/rate"
@@ -16,29 +17,20 @@ import (
 	"granary/sampling/kad/internal/wire"
 )
 
-const (
-	helloProtocol  protocol.ID = "/granary/hello/1.0.0"
-	bundleProtocol protocol.ID = "/granary/block/1.0.0"
-	rowProtocol    protocol.ID = "/granary/row/1.0.0"
+// The protocols of this package; nothing writes to these. A bundle has 300 KiB
+// at most, and for most blocks 20 KiB.
+var (
+	helloService  = Service{"/granary/hello/1.0.0", wire.MaxRequest, wire.MaxHelloReply, 1}
+	bundleService = Service{"/granary/block/1.0.0", wire.MaxRequest, wire.MaxBundleReply, 8}
+	rowService    = Service{"/granary/row/1.0.0", wire.MaxRequest, wire.MaxRowReply, 1}
 )
 
-// serviceOf names the resource manager's scope for a protocol.
-func serviceOf(p protocol.ID) string { return "granary" + string(p) }
-
 const (
-	// A request is one small packet, and a reply fits the windows of a healthy
-	// connection: whoever needs longer is given up.
-	readTimeout  = 5 * time.Second
-	writeTimeout = 10 * time.Second
-
 	// Requests are paid for in tokens, about one per 16 KiB sent, from a bucket
 	// per IP address: 512 at once (8 MiB), then 64 a second (1 MiB/s), which a
 	// home uplink stands and no honest sampler needs.
 	tokensBurst     = 512
 	tokensPerSecond = 64
-	helloTokens     = 1
-	rowTokens       = 1
-	bundleTokens    = 8 // 300 KiB at most, 20 KiB for most blocks
 
 	maxServing = 32   // requests answered at once
 	maxBuckets = 4096 // IP addresses remembered
@@ -46,53 +38,20 @@ const (
 
 // serveProtocols answers requests from now on.
 func (h *Host) serveProtocols() {
-	handle(h, helloProtocol, helloTokens, h.answerHello, wire.HelloReply{Status: wire.Busy, Chain: h.cfg.Chain})
-	handle(h, bundleProtocol, bundleTokens, h.answerBundle, wire.BundleReply{Status: wire.Busy})
-	handle(h, rowProtocol, rowTokens, h.answerRow, wire.RowReply{Status: wire.Busy})
+	handle(h, helloService, h.answerHello, wire.HelloReply{Status: wire.Busy, Chain: h.cfg.Chain})
+	handle(h, bundleService, h.answerBundle, wire.BundleReply{Status: wire.Busy})
+	handle(h, rowService, h.answerRow, wire.RowReply{Status: wire.Busy})
 }
 
-// handle serves one protocol: it reads a request, answers it or says busy, and
-// hangs up. What is no request is answered by a reset.
-func handle[Q, R wire.Message](h *Host, p protocol.ID, tokens int, answer func(Q) R, busy R) {
-	h.host.SetStreamHandler(p, func(s network.Stream) {
-		if !h.enter() {
-			_ = s.Reset()
-			return
+// handle serves one protocol of messages.
+func handle[Q, R wire.Message](h *Host, s Service, answer func(Q) R, busy R) {
+	h.serve(s, wire.Encode(busy), func(_ context.Context, _ peer.ID, body []byte) ([]byte, error) {
+		request, err := wire.Decode[Q](body)
+		if err != nil {
+			return nil, err
 		}
-		defer h.work.Done()
-		if err := exchange(h, s, serviceOf(p), tokens, answer, busy); err != nil {
-			_ = s.Reset()
-			h.log.Debug("request dropped", "peer", s.Conn().RemotePeer(), "err", err)
-			return
-		}
-		_ = s.Close()
+		return wire.Encode(answer(request)), nil
 	})
-}
-
-func exchange[Q, R wire.Message](h *Host, s network.Stream, service string, tokens int, answer func(Q) R, busy R) error {
-	if err := s.Scope().SetService(service); err != nil {
-		return err
-	}
-	if err := s.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
-		return err
-	}
-	body, err := wire.ReadFrame(s, wire.MaxRequest)
-	if err != nil {
-		return err
-	}
-	request, err := wire.Decode[Q](body)
-	if err != nil {
-		return err
-	}
-	reply := busy
-	if done, ok := h.admit.enter(remoteIP(s.Conn()), tokens); ok {
-		defer done()
-		reply = answer(request)
-	}
-	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	return wire.WriteFrame(s, wire.Encode(reply))
 }
 
 func (h *Host) answerHello(q wire.HelloRequest) wire.HelloReply {

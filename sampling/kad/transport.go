@@ -149,11 +149,11 @@ func listenAddrs(ip netip.Addr, port int) []ma.Multiaddr {
 // bounded per peer: what the peers of one IP may ask is bounded by admission.
 func resourceManager() (network.ResourceManager, error) {
 	var ours rcmgr.PartialLimitConfig
+	// libp2p's own services have limits of their own.
+	ours.ServicePeerDefault = rcmgr.ResourceLimits{StreamsInbound: 64, StreamsOutbound: 64, Streams: 128}
 	ours.Protocol = make(map[protocol.ID]rcmgr.ResourceLimits)
-	ours.ServicePeer = make(map[string]rcmgr.ResourceLimits)
-	for _, p := range []protocol.ID{helloProtocol, bundleProtocol, rowProtocol} {
-		ours.Protocol[p] = rcmgr.ResourceLimits{StreamsInbound: 1024, StreamsOutbound: 1024, Streams: 2048}
-		ours.ServicePeer[serviceOf(p)] = rcmgr.ResourceLimits{StreamsInbound: 64, StreamsOutbound: 64, Streams: 128}
+	for _, s := range []Service{helloService, bundleService, rowService} {
+		ours.Protocol[s.id()] = rcmgr.ResourceLimits{StreamsInbound: 1024, StreamsOutbound: 1024, Streams: 2048}
 	}
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)

@@ -74,10 +74,13 @@ func WriteFrame(w io.Writer, body []byte) error {
 }
 
 // ReadFrame reads a frame and returns its body, of at most limit bytes:
-// ErrMalformed if it is longer. It may read some of what follows.
+// ErrMalformed if it is longer, or its length is no varint. It may read some of what follows.
 func ReadFrame(r io.Reader, limit int) ([]byte, error) {
 	br := bufio.NewReaderSize(r, 512)
 	n, err := varint.ReadUvarint(br)
+	if errors.Is(err, varint.ErrNotMinimal) || errors.Is(err, varint.ErrOverflow) {
+		return nil, fmt.Errorf("%w: length: %w", ErrMalformed, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read length: %w", err)
 	}
