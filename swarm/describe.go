@@ -101,7 +101,10 @@ func (s *Swarm) describeFrom(ctx context.Context, id erasure.ID, addr netip.Addr
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })()
+	return describeOver(ctx, nc, id)
+}
 
+func describeOver(ctx context.Context, nc net.Conn, id erasure.ID) (b erasure.Bundle, err error) {
 	a, err := ask(ctx, nc, id)
 	if err != nil {
 		return b, err

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"granary/erasure"
+	"granary/swarm"
 )
 
 func TestDescribeABareMagnet(t *testing.T) {
@@ -105,27 +106,33 @@ func message(kind byte, payload ...[]byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 }
 
+// What a peer says, in the order in which it is asked.
+
+func handshake(id erasure.ID) []byte {
+	reserved := []byte{0, 0, 0, 0, 0, 0x10, 0, 0}
+	return bytes.Join([][]byte{[]byte("\x13BitTorrent protocol"), reserved, id[:20], make([]byte, 20)}, nil)
+}
+
+func hello(size int) []byte {
+	return message(20, []byte{0}, fmt.Appendf(nil, "d1:md11:ut_metadatai3ee13:metadata_sizei%dee", size))
+}
+
+func metadata(data []byte) []byte {
+	return message(20, []byte{1}, []byte("d8:msg_typei1e5:piecei0ee"), data)
+}
+
+func hashes(root erasure.Root, length uint32, list []byte) []byte {
+	numbers := make([]byte, 16)
+	binary.BigEndian.PutUint32(numbers[8:], length)
+	return message(22, root[:], numbers, list)
+}
+
 func TestDescribeBelievesNobody(t *testing.T) {
 	p := random(t, 40)
 	id := p.id()
 	info := p.bundle.Info.Encode()
-	handshake := func(id erasure.ID) []byte {
-		reserved := []byte{0, 0, 0, 0, 0, 0x10, 0, 0}
-		return bytes.Join([][]byte{[]byte("\x13BitTorrent protocol"), reserved, id[:20], make([]byte, 20)}, nil)
-	}
-	hello := func(size int) []byte {
-		return message(20, []byte{0}, fmt.Appendf(nil, "d1:md11:ut_metadatai3ee13:metadata_sizei%dee", size))
-	}
-	metadata := func(data []byte) []byte {
-		return message(20, []byte{1}, []byte("d8:msg_typei1e5:piecei0ee"), data)
-	}
 	wrong := bytes.Clone(info)
 	wrong[len(wrong)/2] ^= 1
-	hashes := func(root erasure.Root, length uint32, list []byte) []byte {
-		numbers := make([]byte, 16)
-		binary.BigEndian.PutUint32(numbers[8:], length)
-		return message(22, root[:], numbers, list)
-	}
 	layer := bytes.Repeat([]byte{7}, 64*32)
 	for name, says := range map[string][][]byte{
 		"other block":         {handshake(erasure.ID{1})},
@@ -172,12 +179,7 @@ func TestDescribeRefusesForeignTorrents(t *testing.T) {
 	info := fmt.Appendf(nil, "d9:file treed1:ad0:d6:lengthi%de11:pieces root32:%seee12:meta versioni2e4:name1:a12:piece lengthi16384ee", int64(1)<<60, root)
 	id := sha256Of(info)
 	liar := listen(t, func(c net.Conn) {
-		reserved := []byte{0, 0, 0, 0, 0, 0x10, 0, 0}
-		_, _ = c.Write(bytes.Join([][]byte{
-			[]byte("\x13BitTorrent protocol"), reserved, id[:20], make([]byte, 20),
-			message(20, []byte{0}, fmt.Appendf(nil, "d1:md11:ut_metadatai3ee13:metadata_sizei%dee", len(info))),
-			message(20, []byte{1}, []byte("d8:msg_typei1e5:piecei0ee"), info),
-		}, nil))
+		_, _ = c.Write(bytes.Join([][]byte{handshake(id), hello(len(info)), metadata(info)}, nil))
 	})
 	_, err := open(t).Describe(testContext(t), id, []netip.AddrPort{liar})
 	if !errors.Is(err, erasure.ErrInfo) {
@@ -186,3 +188,40 @@ func TestDescribeRefusesForeignTorrents(t *testing.T) {
 }
 
 func sha256Of(b []byte) erasure.ID { return sha256.Sum256(b) }
+
+func FuzzDescribe(f *testing.F) {
+	// Layers that a peer may send: piece 2 of 1 content and parity row each.
+	p := publish(f, randomBytes(2*erasure.RowSize))
+	id, info := p.id(), p.bundle.Info.Encode()
+	list := func(roots []erasure.Root) []byte { return append(append([]byte(nil), roots[0][:]...), roots[1][:]...) }
+	f.Add(bytes.Join([][]byte{
+		hello(len(info)), metadata(info),
+		hashes(p.bundle.Info.Content, 2, list(p.bundle.Layers.Content)),
+		hashes(p.bundle.Info.Parity, 2, list(p.bundle.Layers.Parity)),
+	}, nil))
+	f.Add(bytes.Join([][]byte{hello(len(info)), metadata(info), message(23, p.bundle.Info.Content[:], make([]byte, 16))}, nil))
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 1, 7})
+	f.Fuzz(func(t *testing.T, says []byte) {
+		b, err := swarm.DescribeOver(t.Context(), &script{in: append(handshake(id), says...)}, id)
+		if err == nil && (b.Info.ID() != id || b.Check() != nil) {
+			t.Error("described wrongly")
+		}
+	})
+}
+
+// script is a peer that says everything at once and listens to nothing.
+type script struct {
+	net.Conn
+	in []byte
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	if len(s.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.in)
+	s.in = s.in[n:]
+	return n, nil
+}
+
+func (s *script) Write(p []byte) (int, error) { return len(p), nil }

@@ -1,6 +1,8 @@
 package swarm
 
 import (
+	"context"
+	"net"
 	"net/netip"
 	"time"
 
@@ -34,4 +36,9 @@ func (t *Torrent) Claimed() erasure.PieceSet {
 		}
 	}
 	return claimed
+}
+
+// DescribeOver asks the peer at the other end of nc.
+func DescribeOver(ctx context.Context, nc net.Conn, id erasure.ID) (erasure.Bundle, error) {
+	return describeOver(ctx, nc, id)
 }
