@@ -156,7 +156,7 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 
 // best returns the highest answer that verifies, or base if none is higher.
 func (c *Client) best(ctx context.Context, v verifier, base *trusted, answers []answer) (*trusted, error) {
-	var errs error
+	var errs, future error
 	for _, a := range answers {
 		if a.block.Height <= base.block.Height {
 			return base, nil
@@ -165,18 +165,23 @@ func (c *Client) best(ctx context.Context, v verifier, base *trusted, answers []
 		if err == nil {
 			return &trusted{block: a.block, head: a.head, peer: a.peer}, nil
 		}
-		if stops(err) {
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case stops(err):
 			return nil, err
+		case errors.Is(err, ErrClock): // true as far as can be told, and of no use
+			future = err
+		default:
+			errs = errors.Join(errs, c.note(a.peer, err))
 		}
-		errs = errors.Join(errs, c.note(a.peer, err))
 	}
-	return nil, errs
+	return nil, cmp.Or(future, errs)
 }
 
 // stops reports errors that no other provider can help with.
 func stops(err error) bool {
-	return errors.Is(err, ErrForked) || errors.Is(err, ErrCheckpoint) || errors.Is(err, ErrClock) ||
-		errors.Is(err, context.Canceled)
+	return errors.Is(err, ErrForked) || errors.Is(err, ErrCheckpoint)
 }
 
 // verify checks that an answer follows from base: by signatures, then by the log.
@@ -258,7 +263,10 @@ func (c *Client) conflict(ctx context.Context, v verifier, base, best *trusted, 
 			return true, nil
 		}
 		err := c.follows(ctx, v, base.block, block, peer)
-		if err == nil || stops(err) {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if err == nil || stops(err) || errors.Is(err, ErrClock) {
 			return err == nil, err
 		}
 		_ = c.note(peer, err)

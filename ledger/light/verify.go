@@ -20,6 +20,9 @@ const (
 	// clockDrift is how far a header may lie in our future.
 	clockDrift = 10 * time.Second
 
+	// noExpiry is the trust period for CometBFT's check, which link makes first.
+	noExpiry = 1 << 62
+
 	// maxSkips bounds how many light blocks one verification fetches: a set of
 	// 100 validators in which every hundredth height replaces one needs about 200
 	// over 10,000 heights.
@@ -56,18 +59,21 @@ var errUnlinked = errors.New("too little of the trusted power signed it")
 // that say why the block is false it returns errUnlinked, ErrClock, or
 // ErrCheckpoint if trusted is too old to be trusted.
 func (v verifier) link(trusted, block *types.LightBlock) error {
-	if block.Time.After(v.now.Add(clockDrift)) {
-		return fmt.Errorf("%w: height %d is of %s", ErrClock, block.Height, block.Time.Format(time.RFC3339))
+	if cmtlight.HeaderExpired(trusted.SignedHeader, v.period, v.now) {
+		return fmt.Errorf("%w: height %d, which was trusted last, is of %s", ErrCheckpoint, trusted.Height, trusted.Time.Format(time.RFC3339))
+	}
+	now := v.now
+	if early := block.Time.Add(-clockDrift); early.After(now) {
+		now = early.Add(time.Millisecond) // signatures first: from the future comes what anybody makes up
 	}
 	err := cmtlight.Verify(trusted.SignedHeader, trusted.ValidatorSet, block.SignedHeader, block.ValidatorSet,
-		v.period, v.now, clockDrift, cmtlight.DefaultTrustLevel)
+		noExpiry, now, clockDrift, cmtlight.DefaultTrustLevel)
 	var unlinked cmtlight.ErrNewValSetCantBeTrusted
-	var expired cmtlight.ErrOldHeaderExpired
 	switch {
 	case errors.As(err, &unlinked):
 		return errUnlinked
-	case errors.As(err, &expired):
-		return fmt.Errorf("%w: height %d, which was trusted last, is of %s", ErrCheckpoint, trusted.Height, trusted.Time.Format(time.RFC3339))
+	case err == nil && now != v.now:
+		return fmt.Errorf("%w: height %d is of %s", ErrClock, block.Height, block.Time.Format(time.RFC3339))
 	}
 	return err
 }

@@ -1,0 +1,115 @@
+package light_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"granary/ledger"
+	"granary/ledger/light"
+)
+
+// FuzzServe: a server answers everything, shortly, and never panics.
+func FuzzServe(f *testing.F) {
+	c := newSynth(f, 4)
+	c.publish("a")
+	cl, w := client(f, c, light.Config{}, func(protocol string, req []byte) ([]byte, error) {
+		f.Add(req)
+		return honest(c)(protocol, req)
+	})
+	exercise(f.Context(), cl)
+	if w.calls < 6 {
+		f.Fatalf("%d requests", w.calls)
+	}
+	f.Fuzz(func(t *testing.T, req []byte) {
+		if got := light.Serve(c, req); len(got) < 1 || len(got) > light.MaxReply {
+			t.Errorf("reply of %d bytes", len(got))
+		}
+		if got := light.ServeTx(t.Context(), c, req); len(got) < 1 || len(got) > 1<<10 {
+			t.Errorf("transaction reply of %d bytes", len(got))
+		}
+	})
+}
+
+// FuzzReplies: whatever a provider replies, a client does not panic, and what it
+// believes is true.
+func FuzzReplies(f *testing.F) {
+	c := newSynth(f, 4)
+	c.publish("a")
+	number := 0
+	cl, _ := client(f, c, light.Config{}, func(protocol string, req []byte) ([]byte, error) {
+		raw, err := honest(c)(protocol, req)
+		f.Add(raw, number)
+		number++
+		return raw, err
+	})
+	exercise(f.Context(), cl)
+	f.Fuzz(func(t *testing.T, raw []byte, number int) {
+		call := 0
+		cl, _ := client(t, c, light.Config{}, func(protocol string, req []byte) ([]byte, error) {
+			call++
+			if call-1 == number {
+				return raw, nil
+			}
+			return honest(c)(protocol, req)
+		})
+		found := exercise(t.Context(), cl)
+		if h, _ := cl.Head(); h.Size > 0 && h != c.state.Head() {
+			if at, err := c.state.HeadAt(0); err != nil || h != at {
+				t.Errorf("head %+v, the chain has %+v", h, c.state.Head())
+			}
+		}
+		if found.Status == ledger.Certified && found.Outcome.Outcome.Announcement != found.Index {
+			t.Errorf("found %+v", found)
+		}
+	})
+}
+
+// FuzzOffer: light blocks from anybody.
+func FuzzOffer(f *testing.F) {
+	c := newSynth(f, 4)
+	c.idle(3)
+	base := c.fork()
+	c.idle(2)
+	for h := range int64(6) {
+		raw, err := c.LightBlock(h)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	cl, _ := client(f, base, light.Config{}, honest(base))
+	if _, err := cl.Update(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+	good := make(map[string]bool)
+	for h := base.height() + 1; h <= c.height(); h++ {
+		raw, err := c.LightBlock(h)
+		if err != nil {
+			f.Fatal(err)
+		}
+		good[string(raw)] = true
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		newer, err := cl.Offer(context.Background(), raw)
+		if !newer || err != nil || good[string(raw)] {
+			return
+		}
+		// Another encoding of a true block is true as well.
+		if s, err := cl.Offer(context.Background(), raw); !s || err != nil {
+			t.Error("an offer is judged twice in two ways")
+		}
+	})
+}
+
+// exercise makes a client ask everything that it can.
+func exercise(ctx context.Context, cl *light.Client) light.Found {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	cl.Update(ctx)                      //nolint:errcheck // errors are expected here, and below
+	cl.Entries(ctx, 0, 3)               //nolint:errcheck
+	cl.Network(ctx)                     //nolint:errcheck
+	cl.Account(ctx, ledger.PublicKey{}) //nolint:errcheck
+	found, _ := cl.Find(ctx, record("a").ID())
+	return found
+}
