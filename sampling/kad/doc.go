@@ -1,13 +1,14 @@
 // Package kad connects a node to the others over libp2p: it finds who holds a
 // block, asks them for rows and descriptions, and spreads announcements.
 //
-// It is for four things, on one Host. A Kademlia DHT (Maymounkov and Mazières,
+// It is for three things, on one Host. A Kademlia DHT (Maymounkov and Mazières,
 // 2002; libp2p's kad-dht) keeps one standing provider key per custody group
 // and custodian, so that a new block costs no DHT operation, and one key per
 // block for those who hold it off the rule. Three request protocols,
 // /granary/hello, /granary/block and /granary/row, tell what a peer holds,
-// describe a block, and hand out single rows. Gossip (gossipsub) carries
-// announcements of new blocks.
+// describe a block, and hand out single rows; others, each a Service, are
+// carried for the packages that their messages belong to. Gossip (gossipsub)
+// carries announcements, of which the node's check says what they are worth.
 //
 // It is not for bulk transfer, which is BitTorrent's (package swarm), not for
 // storing anything, and it draws no conclusions: whether a block is available

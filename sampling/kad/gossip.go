@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// MaxAnnouncement bounds one announcement in bytes.
-	MaxAnnouncement = 8 << 10
+	// MaxAnnouncement bounds one announcement in bytes: a light block of 100
+	// validators has 25 KiB.
+	MaxAnnouncement = 32 << 10
 
 	// nonceSize is the length of the random bytes before every announcement.
 	// gossipsub drops what it has seen within two minutes, which would swallow
@@ -40,9 +41,22 @@ const (
 	maxQueued = 256
 )
 
-// ErrRefused reports an announcement that its own node's check refuses, or one
-// too long.
+// ErrRefused reports an announcement that its own node's check does not accept,
+// or one too long.
 var ErrRefused = errors.New("announcement refused")
+
+// Judgement is what a node makes of an announcement.
+type Judgement int
+
+// Only what is accepted is relayed and handled. Reject is for what no honest
+// node of the network would accept: it is held against the peer that passed it
+// on. Ignore is for all else, also for what the node cannot tell, for example
+// because it lags behind; when repeated, the announcement is judged again.
+const (
+	Reject Judgement = iota
+	Ignore
+	Accept
+)
 
 // gossip is the node's part in the topic of its chain: it decides which
 // announcements are relayed.
@@ -50,7 +64,7 @@ type gossip struct {
 	self  peer.ID
 	ps    *pubsub.PubSub
 	topic *pubsub.Topic
-	check func(msg []byte) bool // set before the first message is validated
+	check func(msg []byte) Judgement // set before the first message is validated
 
 	mu        sync.Mutex // guards what follows
 	listening bool
@@ -62,7 +76,7 @@ func topicName(chain string) string { return "/granary/announce/1.0.0/" + chain 
 // joinGossip ends with ctx.
 func joinGossip(ctx context.Context, h host.Host, chain string) (*gossip, error) {
 	name := topicName(chain)
-	// A peer that passes on four or five refused announcements is ignored until
+	// A peer that passes on four or five rejected announcements is ignored until
 	// its score has recovered, in some ten minutes.
 	score := &pubsub.PeerScoreParams{
 		SkipAtomicValidation: true,
@@ -103,7 +117,7 @@ func joinGossip(ctx context.Context, h host.Host, chain string) (*gossip, error)
 }
 
 // listen subscribes to the topic, once.
-func (g *gossip) listen(check func(msg []byte) bool) (*pubsub.Subscription, error) {
+func (g *gossip) listen(check func(msg []byte) Judgement) (*pubsub.Subscription, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.listening {
@@ -127,7 +141,7 @@ func messageID(m *pb.Message) string {
 // Announce gives a message of 1 to MaxAnnouncement bytes to every connected
 // node of the network that listens, each of which passes it on. It does not
 // wait, and with nobody to hear it nothing happens: repeat it. It returns
-// ErrRefused if the node's own check, set by OnAnnounce, says no.
+// ErrRefused if the node's own check, set by OnAnnounce, does not accept it.
 func (h *Host) Announce(ctx context.Context, msg []byte) error {
 	if len(msg) == 0 || len(msg) > MaxAnnouncement {
 		return fmt.Errorf("%w: %d bytes", ErrRefused, len(msg))
@@ -154,15 +168,16 @@ func (h *Host) Announce(ctx context.Context, msg []byte) error {
 }
 
 // OnAnnounce makes the node listen to announcements, and relay them. check
-// decides whether one is valid: it is called concurrently and must not block. A
-// peer that passes on what it refuses loses standing, so it must judge by msg
-// and by what all honest nodes of the network agree on. handle is then called
-// for each accepted announcement of others, one at a time; it must return soon,
-// since those that arrive meanwhile are queued and in the end dropped. An
-// announcement repeated within 30 s is neither relayed nor handled again.
+// judges one, the node's own included: it is called concurrently and must not
+// block. A peer that passes on what it rejects loses standing, so it must do
+// that by msg and by what all honest nodes of the network agree on. handle is
+// then called for each accepted announcement of others, one at a time; it must
+// return soon, since those that arrive meanwhile are queued and in the end
+// dropped. An announcement accepted and repeated within 30 s is neither relayed
+// nor handled again.
 //
 // OnAnnounce may be called once. Neither function may keep or change msg.
-func (h *Host) OnAnnounce(check func(msg []byte) bool, handle func(from peer.ID, msg []byte)) error {
+func (h *Host) OnAnnounce(check func(msg []byte) Judgement, handle func(from peer.ID, msg []byte)) error {
 	if !h.enter() {
 		return ErrClosed
 	}
@@ -197,13 +212,16 @@ func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pu
 	if from != g.self && g.isRecent(sum) {
 		return pubsub.ValidationIgnore
 	}
-	if !g.check(msg) {
-		return pubsub.ValidationReject
+	switch g.check(msg) {
+	case Accept:
+		if !g.accept(sum) && from != g.self {
+			return pubsub.ValidationIgnore // the same from two peers at once
+		}
+		return pubsub.ValidationAccept
+	case Ignore:
+		return pubsub.ValidationIgnore
 	}
-	if !g.accept(sum) && from != g.self {
-		return pubsub.ValidationIgnore // the same from two peers at once
-	}
-	return pubsub.ValidationAccept
+	return pubsub.ValidationReject
 }
 
 func (g *gossip) isRecent(sum [32]byte) bool {

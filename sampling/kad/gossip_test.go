@@ -17,15 +17,22 @@ type heard struct {
 	msg  string
 }
 
-// listen makes h accept what does not begin with "bad" and returns what it
-// hears.
+// judge rejects what begins with "bad" and ignores what begins with "odd".
+func judge(msg []byte) kad.Judgement {
+	switch {
+	case bytes.HasPrefix(msg, []byte("bad")):
+		return kad.Reject
+	case bytes.HasPrefix(msg, []byte("odd")):
+		return kad.Ignore
+	}
+	return kad.Accept
+}
+
+// listen makes h judge what it hears and returns what it accepts.
 func listen(t *testing.T, h *kad.Host) <-chan heard {
 	t.Helper()
 	ch := make(chan heard, 100)
-	err := h.OnAnnounce(
-		func(msg []byte) bool { return !bytes.HasPrefix(msg, []byte("bad")) },
-		func(from peer.ID, msg []byte) { ch <- heard{from, string(msg)} })
-	if err != nil {
+	if err := h.OnAnnounce(judge, func(from peer.ID, msg []byte) { ch <- heard{from, string(msg)} }); err != nil {
 		t.Fatal(err)
 	}
 	return ch
@@ -44,7 +51,7 @@ func announceUntil(t *testing.T, h *kad.Host, msg string, ch <-chan heard) heard
 		}
 		select {
 		case got := <-ch:
-			if bytes.HasPrefix([]byte(got.msg), []byte("bad")) {
+			if judge([]byte(got.msg)) != kad.Accept {
 				t.Fatalf("heard %q", got.msg)
 			}
 			if got.msg == msg {
@@ -93,7 +100,7 @@ func TestAnnouncementsReachEverybodyOnce(t *testing.T) {
 	}
 }
 
-func TestWhatTheCheckRefusesIsNeitherHandledNorRelayed(t *testing.T) {
+func TestWhatTheCheckDoesNotAcceptIsNeitherHandledNorRelayed(t *testing.T) {
 	// The forger has no check of its own.
 	forger := open(t, config(0), &memory{})
 	gate := open(t, config(1, forger), &memory{})
@@ -101,7 +108,7 @@ func TestWhatTheCheckRefusesIsNeitherHandledNorRelayed(t *testing.T) {
 	atGate, atBehind := listen(t, gate), listen(t, behind)
 	announceUntil(t, forger, "good", atGate)
 	announceUntil(t, forger, "also good", atBehind)
-	for _, msg := range []string{"bad one", "bad two"} {
+	for _, msg := range []string{"bad one", "bad two", "odd one", "odd two"} {
 		if err := forger.Announce(deadline(t), []byte(msg)); err != nil {
 			t.Fatal(err)
 		}
@@ -109,8 +116,10 @@ func TestWhatTheCheckRefusesIsNeitherHandledNorRelayed(t *testing.T) {
 	for _, ch := range []<-chan heard{atGate, atBehind} {
 		announceUntil(t, forger, "the end", ch)
 	}
-	if err := gate.Announce(deadline(t), []byte("bad of its own")); !errors.Is(err, kad.ErrRefused) {
-		t.Errorf("announce: %v, want ErrRefused", err)
+	for _, msg := range []string{"bad of its own", "odd of its own"} {
+		if err := gate.Announce(deadline(t), []byte(msg)); !errors.Is(err, kad.ErrRefused) {
+			t.Errorf("announce %q: %v, want ErrRefused", msg, err)
+		}
 	}
 }
 
@@ -127,7 +136,7 @@ func TestAnnouncingToNobodyIsNoError(t *testing.T) {
 		}
 	}
 	listen(t, h)
-	if err := h.OnAnnounce(func([]byte) bool { return true }, func(peer.ID, []byte) {}); err == nil {
+	if err := h.OnAnnounce(judge, func(peer.ID, []byte) {}); err == nil {
 		t.Error("a second OnAnnounce was accepted")
 	}
 	if err := h.Close(); err != nil {

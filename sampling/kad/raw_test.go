@@ -1,12 +1,14 @@
 package kad_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,15 +182,15 @@ func TestASilentPeerIsDisconnected(t *testing.T) {
 }
 
 // rawGossip joins the topic of the chain without any check.
-func rawGossip(t *testing.T, r host.Host) (*pubsub.Topic, *pubsub.Subscription) {
+func rawGossip(t *testing.T, r host.Host, opts ...pubsub.Option) (*pubsub.Topic, *pubsub.Subscription) {
 	t.Helper()
-	ps, err := pubsub.NewGossipSub(t.Context(), r,
+	ps, err := pubsub.NewGossipSub(t.Context(), r, append(opts,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string {
 			sum := sha256.Sum256(m.GetData())
 			return string(sum[:])
-		}))
+		}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +264,8 @@ func TestANodeRelaysWhatIsValidOnce(t *testing.T) {
 	waitFor(t, "good to be relayed", has("good"))
 	for range 3 {
 		send("good")     // repeated
-		send("bad news") // refused
+		send("bad news") // rejected
+		send("odd news") // ignored
 	}
 	if err := from.Publish(deadline(t), []byte("12345678")); err != nil { // no announcement at all
 		t.Fatal(err)
@@ -278,7 +281,7 @@ func TestANodeRelaysWhatIsValidOnce(t *testing.T) {
 		if got == "good" {
 			times++
 		}
-		if bytes.HasPrefix([]byte(got), []byte("bad")) || got == "" {
+		if got == "" || judge([]byte(got)) != kad.Accept {
 			t.Errorf("%q was relayed", got)
 		}
 	}
@@ -299,5 +302,80 @@ func TestANodeRelaysWhatIsValidOnce(t *testing.T) {
 	}
 	if times != 0 {
 		t.Errorf("one announcement was handled %d times", 1-times)
+	}
+}
+
+// prunes tells when a peer excludes us from its mesh.
+type prunes chan struct{}
+
+func (p prunes) Trace(e *pb.TraceEvent) {
+	if e.GetType() == pb.TraceEvent_PRUNE {
+		p <- struct{}{}
+	}
+}
+
+func TestPeersLoseStandingByWhatIsRejectedOnly(t *testing.T) {
+	t.Parallel()
+	node := open(t, config(0), &memory{})
+	ch := listen(t, node)
+	pruned := make(prunes, 100)
+	topic, sub := rawGossip(t, raw(t, node), pubsub.WithEventTracer(pruned))
+	defer sub.Cancel()
+	n := 0
+	send := func(msg string) {
+		n++
+		if err := topic.Publish(deadline(t), fmt.Appendf(nil, "%08d%s %d", n, msg, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hears := func(msg string) func() bool {
+		return func() bool {
+			send(msg)
+			select {
+			case got := <-ch:
+				return strings.HasPrefix(got.msg, msg)
+			default:
+				return false
+			}
+		}
+	}
+	waitFor(t, "a first announcement", hears("first"))
+	for range 50 {
+		send("odd")
+	}
+	waitFor(t, "one behind the odd ones", hears("last"))
+	if len(pruned) > 0 {
+		t.Error("pruned for what is ignored")
+	}
+	waitFor(t, "to be pruned for bad ones", func() bool {
+		send("bad")
+		return len(pruned) > 0
+	})
+}
+
+// A node that lags behind takes up later what it could not judge.
+func TestWhatWasIgnoredIsJudgedAgainWhenRepeated(t *testing.T) {
+	from := open(t, config(0), &memory{})
+	to := open(t, config(1, from), &memory{})
+	var judged atomic.Int32
+	ch := make(chan string, 10)
+	if err := to.OnAnnounce(
+		func([]byte) kad.Judgement {
+			if judged.Add(1) <= 2 {
+				return kad.Ignore
+			}
+			return kad.Accept
+		},
+		func(_ peer.ID, msg []byte) { ch <- string(msg) }); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the announcement", func() bool {
+		if err := from.Announce(deadline(t), []byte("head")); err != nil {
+			t.Fatal(err)
+		}
+		return len(ch) > 0
+	})
+	if n := judged.Load(); n < 3 {
+		t.Errorf("heard after %d judgements", n)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"granary/blobstore"
 	"granary/erasure"
 	"granary/ledger"
+	"granary/sampling/kad"
 )
 
 const (
@@ -33,9 +34,12 @@ const (
 
 // checkAnnouncement decides what is relayed: well-formed, for this chain,
 // signed by one of the network's publishers.
-func (n *Node) checkAnnouncement(msg []byte) bool {
+func (n *Node) checkAnnouncement(msg []byte) kad.Judgement {
 	a, err := ledger.ParseAnnouncement(n.cfg.Chain, msg)
-	return err == nil && n.cfg.MayPublish != nil && n.cfg.MayPublish(a.Publisher)
+	if err != nil || n.cfg.MayPublish == nil || !n.cfg.MayPublish(a.Publisher) {
+		return kad.Reject
+	}
+	return kad.Accept
 }
 
 // heard takes up an announcement that checkAnnouncement let pass.
