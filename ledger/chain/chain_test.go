@@ -62,7 +62,7 @@ func record(name string) ledger.Record {
 
 // network is a chain of nodes in this process. The first are validators.
 type network struct {
-	t       *testing.T
+	t       testing.TB
 	genesis ledger.Genesis
 	dir     string
 	ports   []int
@@ -71,7 +71,7 @@ type network struct {
 
 // newNetwork starts validators that all know each other, and leaves room for
 // more nodes.
-func newNetwork(t *testing.T, validators, more int, heartbeat time.Duration) *network {
+func newNetwork(t testing.TB, validators, more int, heartbeat time.Duration) *network {
 	n := &network{
 		t: t, genesis: testGenesis(validators, heartbeat), dir: t.TempDir(),
 		ports: freePorts(t, validators+more), nodes: make([]*chain.Chain, validators+more),
@@ -240,7 +240,7 @@ func (n *network) sameHead(i int) {
 }
 
 // freePorts returns ports of 127.0.0.1 that were free a moment ago.
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
