@@ -3,12 +3,13 @@ package sampling
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // maxSilent is how many requests of one round a holder may leave without any
 // answer before it counts as silent to all: waiting for it once per row would
 // only cost the time of those that do answer.
-const maxSilent = 3
+const maxSilent = 2
 
 // standing is what one trial has seen of a holder.
 type standing struct {
@@ -85,8 +86,8 @@ func (b *book) late(h Holder) {
 	b.holders[h].late++
 }
 
-// note records how a request to h ended.
-func (b *book) note(h Holder, c Cause) {
+// note records how a request to h ended, and after how long.
+func (b *book) note(h Holder, c Cause, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st := b.holders[h]
@@ -96,8 +97,9 @@ func (b *book) note(h Holder, c Cause) {
 	switch {
 	case c == Verified:
 		st.served = true
-	case c == Timeout, c == Unreachable:
+	case c == Unreachable, c == Timeout && took >= firstHedge: // a shorter time was not its own
 		st.silent++
+		st.late = 0
 	case c.lie():
 		st.lie = c
 	}

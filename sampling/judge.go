@@ -14,37 +14,44 @@ import (
 const (
 	controlRows     = 8
 	controlTolerate = 4
+	maxVouch        = 32 // more holders that may be asked for one row each
 )
 
 // judgement is one test.
 type judgement struct {
 	*Sampler
-	target  Target
-	control *erasure.Bundle
-	id      erasure.ID
-	k       int
-	plan    erasure.Plan
-	draw    []int
-	early   bool // begun while the block might still be on its way
-	sample  *trial
-	kept    map[int][]byte // the verified rows of the sample, if decoding may follow
-	verdict Verdict
+	target      Target
+	control     *erasure.Verifier // of the block to compare with; nil: none
+	controlInfo erasure.Info
+	id          erasure.ID
+	k           int
+	plan        erasure.Plan
+	draw        []int
+	early       bool // begun while the block might still be on its way
+	sample      *trial
+	kept        map[int][]byte // the verified rows of the sample, if decoding may follow
+	verdict     Verdict
 }
 
 func (s *Sampler) newJudgement(target Target, control *erasure.Bundle) (*judgement, error) {
-	j := &judgement{Sampler: s, target: target, control: control, id: target.Bundle.Info.ID(), draw: target.Draw}
 	verifier, err := erasure.NewVerifier(target.Bundle.Info, target.Bundle.Proof)
 	if err != nil {
-		return nil, fmt.Errorf("judge %s: %w", j.id.Short(), err)
+		return nil, err
+	}
+	j := &judgement{Sampler: s, target: target, id: target.Bundle.Info.ID(), draw: target.Draw}
+	if control != nil {
+		if j.control, err = erasure.NewVerifier(control.Info, control.Proof); err != nil {
+			return nil, fmt.Errorf("control: %w", err)
+		}
+		if j.controlInfo = control.Info; control.Info.ID() == j.id {
+			return nil, errors.New("a block cannot be its own control")
+		}
 	}
 	if j.target.Bits == 0 {
 		j.target.Bits = DefaultBits
 	}
 	if j.target.Bits < 0 || j.target.Bits > erasure.MaxBits {
-		return nil, fmt.Errorf("judge %s: no verdict of %d bits: 1 to %d", j.id.Short(), target.Bits, erasure.MaxBits)
-	}
-	if control != nil && control.Info.ID() == j.id {
-		return nil, fmt.Errorf("judge %s: a block cannot be its own control", j.id.Short())
+		return nil, fmt.Errorf("no verdict of %d bits: 1 to %d", target.Bits, erasure.MaxBits)
 	}
 	g := target.Bundle.Info.Geometry()
 	j.k = g.K()
@@ -57,11 +64,11 @@ func (s *Sampler) newJudgement(target Target, control *erasure.Bundle) (*judgeme
 	rows := stages[len(stages)-1].Rows
 	if j.draw == nil {
 		if j.draw, err = erasure.Draw(j.k, rows); err != nil {
-			return nil, fmt.Errorf("judge %s: %w", j.id.Short(), err)
+			return nil, err
 		}
 	}
 	if err := checkDraw(j.draw, rows, g.Rows()); err != nil {
-		return nil, fmt.Errorf("judge %s: %w", j.id.Short(), err)
+		return nil, err
 	}
 	j.sample = s.newTrial(target.Bundle.Info, verifier, stages, j.draw[:rows])
 	return j, nil
@@ -219,7 +226,9 @@ func (j *judgement) doubt(ctx context.Context) (Reason, error) {
 		return NobodyAnswered, nil
 	case !came:
 		return ControlMissing, nil
-	case j.refused(control) <= j.sample.last().Tolerate:
+	}
+	j.vouch(ctx, control)
+	if j.refused(control) <= j.sample.last().Tolerate {
 		return TooFewAnswers, nil
 	}
 	return "", nil
@@ -234,28 +243,49 @@ func (j *judgement) quiet(control *trial) bool {
 // compare asks for rows of the control, of those holders only that were asked
 // for the missing rows.
 func (j *judgement) compare(ctx context.Context) (*trial, error) {
-	info := j.control.Info
-	verifier, err := erasure.NewVerifier(info, j.control.Proof)
-	if err != nil {
-		return nil, fmt.Errorf("control %s: %w", info.ID().Short(), err)
-	}
-	k := info.Geometry().K()
+	k := j.controlInfo.Geometry().K()
 	n := min(controlRows, 2*k)
 	rows, err := erasure.Draw(k, n)
 	if err != nil {
 		return nil, err
 	}
-	t := j.newTrial(info, verifier, []erasure.Stage{{Rows: n}}, rows)
+	t := j.newTrial(j.controlInfo, j.control, []erasure.Stage{{Rows: n}}, rows)
 	t.among = make(map[Holder]bool)
 	for _, p := range j.sample.missing() {
 		for h := range p.asked {
 			t.among[h] = true
 		}
 	}
-	err = t.round(ctx, 0)
+	if err := t.round(ctx, 0); err != nil {
+		return nil, err
+	}
 	j.verdict.Control = Control{ID: t.id, Rows: n, Verified: t.verified}
 	j.verdict.Bytes += t.received()
-	return t, err
+	return t, nil
+}
+
+// vouch asks holders of missing rows that have said nothing yet for a row of
+// the control each: silence about the target counts only if it is broken here.
+// What it learns stands in the control's book.
+func (j *judgement) vouch(ctx context.Context, control *trial) {
+	t := &trial{
+		sampler: j.Sampler, id: control.id, g: control.g, verifier: control.verifier, book: control.book,
+	}
+	asked := make(map[Holder]bool)
+	for _, p := range control.probes {
+		for _, h := range p.known {
+			if !asked[h] && !j.sample.book.live(h) && !control.book.live(h) && len(t.probes) < maxVouch {
+				asked[h] = true
+				t.probes = append(t.probes, &probe{row: p.row, known: []Holder{h}, fixed: true})
+			}
+		}
+	}
+	if len(t.probes) == 0 {
+		return
+	}
+	t.stages = []erasure.Stage{{Rows: len(t.probes)}}
+	_ = t.round(ctx, 0) // keeps nothing, so it cannot fail
+	j.verdict.Bytes += t.received()
 }
 
 // refused is how many missing rows their holders do not serve: rows asked for

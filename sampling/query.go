@@ -21,6 +21,8 @@ const (
 // probe is one row that is asked for.
 type probe struct {
 	row    int
+	known  []Holder // whom to ask; set by trial.ask unless it is fixed
+	fixed  bool
 	rounds int              // in which it was asked for
 	cause  Cause            // of the latest round; empty before the first
 	asked  map[Holder]Cause // how the latest round's requests for it ended
@@ -53,7 +55,10 @@ type answer struct {
 // ask asks for p, and returns when it was handed over verified, everybody was
 // asked, or time is up.
 func (t *trial) ask(ctx context.Context, round int, p *probe) {
-	q := &query{trial: t, probe: p, before: p.asked, left: t.candidates(ctx, p.row, round)}
+	if !p.fixed {
+		p.known = t.candidates(ctx, p.row, round)
+	}
+	q := &query{trial: t, probe: p, before: p.asked, left: p.known}
 	p.rounds++
 	p.asked = make(map[Holder]Cause)
 	q.run(ctx)
@@ -126,21 +131,23 @@ func (q *query) run(parent context.Context) {
 			}
 			continue
 		}
-		if !q.next(request) {
+		wait, more := q.next(request)
+		if !more {
 			return
 		}
-		hedge.Reset(q.sampler.pace.hedge())
+		hedge.Reset(wait)
 	}
 }
 
 // take notes an answer, and reports whether it settles the row.
 func (q *query) take(a answer) bool {
-	q.book.note(a.holder, a.cause)
+	q.book.note(a.holder, a.cause, a.took)
 	q.asked[a.holder] = a.cause
 	switch a.cause {
 	case Verified:
 		q.data = a.data
 		q.sampler.pace.add(a.took)
+		q.latest.Store(time.Now().UnixNano())
 		return true
 	case BadCombination: // no other row can stand in its place
 		return true
@@ -150,10 +157,18 @@ func (q *query) take(a answer) bool {
 	return false
 }
 
-// next makes a request, if there is one to make now. It reports whether there
-// is anything left to wait for.
-func (q *query) next(request func(Holder)) bool {
-	if len(q.left) > 0 && (q.running == 0 || q.requests.Load() < q.limit.Load()) {
+// next makes a request, if there is one to make now, and returns when to try
+// the next. more is false if there is nothing left to wait for.
+func (q *query) next(request func(Holder)) (wait time.Duration, more bool) {
+	wait = q.sampler.pace.hedge()
+	// While rows keep coming, those that lag may be waiting for the line and
+	// not for their holders, and a second copy would only fill it more.
+	flowing := time.Since(time.Unix(0, q.latest.Load())) < wait/2
+	switch alone := q.running == 0; {
+	case len(q.left) == 0:
+	case !alone && flowing:
+		return wait / 2, true
+	case alone || q.requests.Load() < 2*int64(q.sampler.cfg.Concurrency):
 		h, rest, ok := q.book.pick(q.left, q.before, q.asked)
 		q.left = rest
 		if ok {
@@ -161,14 +176,14 @@ func (q *query) next(request func(Holder)) bool {
 		}
 	}
 	if q.running > 0 || len(q.left) > 0 {
-		return true
+		return wait, true
 	}
 	if len(q.again) == 0 || q.laps == busyLaps {
-		return false
+		return 0, false
 	}
 	q.left, q.again = q.again, nil
 	q.laps++
-	return true
+	return wait, true
 }
 
 // fetch makes one request and verifies what it brings.

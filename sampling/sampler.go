@@ -126,7 +126,7 @@ func (s *Sampler) Judge(ctx context.Context, target Target, control *erasure.Bun
 	begun := time.Now()
 	j, err := s.newJudgement(target, control)
 	if err != nil {
-		return Verdict{ID: target.Bundle.Info.ID(), State: Inconclusive, Reason: Stopped}, err
+		return Verdict{State: Inconclusive, Reason: Stopped}, fmt.Errorf("judge %q: %w", target.Bundle.Info.Name, err)
 	}
 	v, err := j.run(ctx)
 	v.Took = time.Since(begun)

@@ -26,7 +26,7 @@ type trial struct {
 
 	book     *book        // shared with the requests
 	requests atomic.Int64 // under way
-	limit    atomic.Int64 // how many may be, unless it is the only one for its row
+	latest   atomic.Int64 // when a row was verified last, in ns of Unix time
 
 	probes   []*probe // in the order in which they are asked for
 	verified int      // of them
@@ -45,7 +45,6 @@ func (t *trial) round(ctx context.Context, round int) error {
 	done := make(chan *probe)
 	var failed error
 	for next, running, missing := 0, 0, 0; ; {
-		t.spare()
 		for ctx.Err() == nil && next < t.reach(round, missing) && t.room(running) {
 			p := t.probes[next]
 			next++
@@ -92,14 +91,6 @@ func (t *trial) reach(round, missing int) int {
 		return len(t.probes)
 	}
 	return 0
-}
-
-// spare sets how many requests there may be at once. Those beside one per row
-// are few until rows have come, and at most as many again: when all are slow
-// because the line is full, more requests would only fill it more.
-func (t *trial) spare() {
-	c := t.sampler.cfg.Concurrency
-	t.limit.Store(int64(c + min(c, c/4+t.verified)))
 }
 
 // room reports whether one more row can be asked for at once.
