@@ -7,17 +7,17 @@ import (
 	"github.com/transparency-dev/merkle/compact"
 )
 
-// Applied is what a block of the chain did.
+// Applied is what a height did.
 type Applied struct {
 	Head    Head    // of the log now
 	Results []error // for each transaction why it was refused, nil if it is in the log
 	First   uint64  // log index of Entries[0]
-	Entries []Entry // what the block added to the log
+	Entries []Entry // what the height added to the log
 }
 
-// Apply applies the block of the next height: first its time, by which
-// announcements expire, then its transactions in order. Those that break a rule
-// are refused, each with a reason that Code knows, and change nothing.
+// Apply applies what the chain decided for the next height: first its time, by
+// which announcements expire, then its transactions in order. Those that break a
+// rule are refused, each with a reason that Code knows, and change nothing.
 //
 // The error is for what must not happen: a height out of order, or a KV that
 // fails or is damaged. Then nothing that was written may be kept, and the State
@@ -28,7 +28,7 @@ func (s *State) Apply(height int64, t time.Time, txs [][]byte) (Applied, error) 
 		return Applied{}, fmt.Errorf("apply height %d: the last was %d", height, s.meta.Height)
 	}
 	first := s.meta.Size
-	w, err := s.nextBlock(t.UnixMilli())
+	w, err := s.nextHeight(t.UnixMilli())
 	if err != nil {
 		return Applied{}, err
 	}
@@ -60,10 +60,10 @@ func (s *State) writer() (*writer, error) {
 	return &writer{State: s, right: right}, err
 }
 
-// nextBlock moves the state on by a height, and the announcements of the one
-// before get their deadline: their own block's time is no use, since it was
-// measured before the idle time that their coming ended.
-func (s *State) nextBlock(millis int64) (*writer, error) {
+// nextHeight moves the state on, and the announcements of the height before get
+// their deadline: their own height's time is no use, since it was measured before
+// the idle time that their coming ended.
+func (s *State) nextHeight(millis int64) (*writer, error) {
 	// The engine's time never runs backwards; if it did, nodes must agree on that too.
 	s.meta.Millis = max(s.meta.Millis, min(millis, maxMillis))
 	s.meta.Height++

@@ -1,26 +1,44 @@
-// Package ledger is for what a network agrees on about blocks. Today it holds
-// the one message that needs no agreement yet: the Announcement, by which a
-// publisher signs that a block exists and who can be asked for it.
+// Package ledger is for what a network agrees on about blocks: who published
+// them, who checked them, how long they are kept, and what each node owes.
 //
-// The ledger itself comes next: an append-only Merkle log (RFC 6962) of signed
-// transactions whose fold is the state. Its announce transaction takes over
-// from the Announcement: the same envelope and the same strict encoding, with
-// further fields and another signing domain.
+// The ledger is a log, and the state is its fold. Signed transactions (Tx) that
+// the rules accept become entries (Entry) of an append-only Merkle log after
+// RFC 6962, followed by what is derived from them: a block certified by more
+// than 2/3 of the voting power, an announcement expired. State keeps the log and
+// what follows from it in a KV and applies one height after another; Head is what
+// the chain's headers commit to. Mempool foresees what Apply will say. Genesis
+// begins a network, and Share says which pieces a validator keeps.
+//
+// It is not for agreeing on the order of transactions: ledger/chain does that
+// with CometBFT, and ledger/light follows it without running it. It fetches no
+// block and judges none: a validator's node does, before it signs.
 //
 // # Invariants
 //
-// One message has one encoding: CBOR in the core deterministic form of RFC 8949
-// section 4.2.1, and what is parsed is encoded again and compared, so whoever
-// changes a byte changes the message. A signature covers the chain ID and the
-// kind of message, so it is worth nothing on another chain or as anything else.
-// The ID is never sent: everyone computes it from the info that it hashes.
+// The same genesis and the same heights give the same bytes on every node: no
+// map is ranged over, no clock is read, and a transaction that is refused leaves
+// nothing behind. The log alone gives the same state again, but for deadlines.
+//
+// One value has one encoding: CBOR in the core deterministic form of RFC 8949
+// section 4.2.1, and what is parsed is encoded again and compared. A signature
+// covers the chain ID, the nonce and all that is said, so it counts once and on
+// one network. An ID is believed only if it follows from the fields beside it.
+//
+// A head never moves without an entry, since an application hash that moves in
+// an idle network would make the engine produce heights for ever.
 //
 // # Trust
 //
 // Every byte may come from a stranger, and work is spent in order of cost: size,
-// encoding, values, signature. A valid announcement shows that the publisher
-// said so, not that the block can be had.
+// form, balance, signature. Less than 1/3 of the voting power may lie. A
+// certificate then means that an honest validator had the whole block, found it
+// clean, and that honest ones together keep enough of it. It does not show that
+// the block can be had now: sampling does.
 //
-// This package is pure: no I/O, no clock, no goroutines. Formats are specified
-// in docs/spec/announcement.md.
+// The Announcement is the signed message of networks without a ledger; the
+// announce transaction takes over from it.
+//
+// This package is pure: no I/O, no clock, no goroutines. Every byte is specified
+// in docs/spec/ledger.md (and docs/spec/announcement.md), and compared with a
+// slow reference written from that text.
 package ledger

@@ -41,8 +41,8 @@ func (k EntryKind) String() string {
 // Entry is one leaf of the log. The field that belongs to its kind is set.
 type Entry struct {
 	Kind    EntryKind
-	Height  int64     // of the chain's block that brought it; 0 for the genesis alone
-	Time    time.Time // of that block, UTC, whole milliseconds. It may lie behind the clock: see Params.Heartbeat
+	Height  int64     // that brought it; 0 for the genesis alone
+	Time    time.Time // of that height, UTC, whole milliseconds. It may lie behind the clock: see Params.Heartbeat
 	Genesis Hash      // EntryGenesis
 	Tx      Tx        // EntryTx
 	Outcome Outcome   // EntryCertified, EntryExpired

@@ -60,10 +60,10 @@ type (
 	meta struct { // m
 		_       struct{} `cbor:",toarray"`
 		Height  int64
-		Millis  int64 // of the last block
+		Millis  int64 // of the last height
 		Size    uint64
 		Root    Hash
-		First   uint64 // log size before the last block
+		First   uint64 // log size before the last height
 		Open    uint64 // every announcement before this index is decided
 		Pending int64  // bytes of content rows that await a certificate
 		Day     int64  // since 1970, of the last allowance
@@ -82,10 +82,10 @@ type (
 		ID       erasure.ID
 		Status   Status
 		Set      uint64 // the validator set that certifies it
-		Deadline int64  // milliseconds; 0 until the next block tells
+		Deadline int64  // milliseconds; 0 until the next height tells
 		Power    int64
 		Attested []byte // bit v, from the lowest of byte 0: validator v of the set
-		Previous uint64 // the announcement of the same block before this one; 0: none
+		Previous uint64 // the announcement of the same ID before this one; 0: none
 		Decision uint64 // the entry that certified or expired it; 0 while pending
 	}
 

@@ -1,9 +1,9 @@
 package ledger
 
-// Mempool checks transactions that wait for a block: against the state, and
+// Mempool checks transactions that wait for a height: against the state, and
 // against those that wait already, so that nobody can fill it with transactions
 // of which only one can succeed. It applies them, in the order they come, to a
-// next block that is thrown away.
+// next height that is thrown away.
 //
 // The zero Mempool is ready. It is not safe for concurrent use.
 type Mempool struct {
@@ -13,7 +13,7 @@ type Mempool struct {
 	sets   map[uint64][]Validator
 }
 
-// Check returns nil if a transaction can be expected to succeed in the block
+// Check returns nil if a transaction can be expected to succeed at the height
 // after s, and counts it as waiting from then on; otherwise why it is refused, as
 // Apply would. s is only read. When its height moves, all that waited is
 // forgotten: check what still waits again, in order.

@@ -9,9 +9,9 @@ import (
 // Params are the numbers that a network agrees on. Durations are whole
 // milliseconds.
 type Params struct {
-	// Heartbeat is the longest time between two blocks of the chain. A head older
-	// than two heartbeats is stale. A block carries the median of the clocks that
-	// signed the one before it, so its time can lie a heartbeat in the past.
+	// Heartbeat is the longest time between two heights. A head older than two
+	// heartbeats is stale. A height carries the median of the clocks that signed
+	// the one before it, so its time can lie a heartbeat in the past.
 	Heartbeat time.Duration
 
 	// AnnounceWindow is how long an announcement awaits its certificate, from the

@@ -32,16 +32,16 @@ func newHistory(t *rapid.T) (history, ledger.Genesis) {
 	g.Params.MaxPending = 64 * erasure.RowSize
 	g.Params.Allowance, g.Params.AllowancePerDay = 200_000, 300_000
 	for i := range g.Grants {
-		g.Grants[i].Credits = 20_000_000
+		g.Grants[i].Credits = 50_000_000
 	}
 	return history{t, []string{"alice", "bob", "carol", "dave", "erin", "attest 0"}}, g
 }
 
 func (h history) record() ledger.Record {
 	return record(
-		rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(h.T, "name"),
-		rapid.SampledFrom([]int64{1, 1000, 20 * erasure.RowSize, 50 * erasure.RowSize}).Draw(h.T, "length"),
-		uint32(rapid.SampledFrom([]int{1, 3, ledger.MaxKeep / 2}).Draw(h.T, "keep")),
+		rapid.SampledFrom([]string{"a", "b", "c"}).Draw(h.T, "name"),
+		rapid.SampledFrom([]int64{1, 1, 1000, 20 * erasure.RowSize, 50 * erasure.RowSize}).Draw(h.T, "length"),
+		uint32(rapid.SampledFrom([]int{1, 3, ledger.MaxKeep / 2, ledger.MaxKeep}).Draw(h.T, "keep")),
 	)
 }
 
@@ -52,7 +52,8 @@ func (h history) tx(n *ledger.State) []byte {
 		if err != nil {
 			h.Fatal(err)
 		}
-		return a.Nonce + uint64(rapid.IntRange(0, 3).Draw(h.T, "nonce"))
+		ahead := rapid.SampledFrom([]int{1, 1, 1, 1, 2, 3, 0, -1, -62, -63, -64, 64, 65}).Draw(h.T, "nonce")
+		return a.Nonce + uint64(ahead)
 	}
 	var raw []byte
 	var err error
@@ -66,17 +67,7 @@ func (h history) tx(n *ledger.State) []byte {
 		raw, err = ledger.SignAnnounce(testChain, who, nonce(ledger.KeyOf(who)), h.record())
 	default:
 		who := key(fmt.Sprintf("attest %d", rapid.IntRange(0, 7).Draw(h.T, "validator")))
-		var list []ledger.Attestation
-		for index := range n.Head().Size {
-			a, lookup := n.Announcement(index)
-			if lookup == nil && len(list) < ledger.MaxAttestations && (a.Status == ledger.Pending || rapid.IntRange(0, 9).Draw(h.T, "stale") == 0) {
-				list = append(list, to(index, a.Record))
-			}
-		}
-		if len(list) == 0 {
-			list = []ledger.Attestation{to(1, h.record())}
-		}
-		raw, err = ledger.SignAttest(testChain, who, nonce(ledger.KeyOf(who)), list)
+		raw, err = ledger.SignAttest(testChain, who, nonce(ledger.KeyOf(who)), h.attestable(n))
 	}
 	if err != nil {
 		h.Fatal(err)
@@ -84,8 +75,63 @@ func (h history) tx(n *ledger.State) []byte {
 	return raw
 }
 
-func (h history) pause() time.Duration {
-	return rapid.SampledFrom([]time.Duration{0, 1, time.Millisecond, time.Second, 10 * time.Second, time.Hour, 4 * day}).Draw(h.T, "pause")
+// attestable draws what a validator could attest: all that is pending, and some
+// that is not.
+func (h history) attestable(n *ledger.State) []ledger.Attestation {
+	var list []ledger.Attestation
+	for index := range n.Head().Size {
+		a, err := n.Announcement(index)
+		if err == nil && len(list) < ledger.MaxAttestations && (a.Status == ledger.Pending || rapid.IntRange(0, 9).Draw(h.T, "stale") == 0) {
+			list = append(list, to(index, a.Record))
+		}
+	}
+	if len(list) == 0 {
+		list = []ledger.Attestation{to(1, h.record())}
+	}
+	return list
+}
+
+// all returns an attest transaction of every validator.
+func (h history) all(n *ledger.State) (txs [][]byte) {
+	set, err := n.Validators()
+	if err != nil {
+		h.Fatal(err)
+	}
+	list := h.attestable(n)
+	for v := range set {
+		a, err := n.Account(ledger.KeyOf(attestKey(v)))
+		if err != nil {
+			h.Fatal(err)
+		}
+		raw, err := ledger.SignAttest(testChain, attestKey(v), a.Nonce+1, list)
+		if err != nil {
+			h.Fatal(err)
+		}
+		txs = append(txs, raw)
+	}
+	return txs
+}
+
+// next draws the time of the next height: some time later, or just when
+// something ends.
+func (h history) next(n *ledger.State, now time.Time) time.Time {
+	at := []time.Time{now, now.Add(1), now.Add(time.Millisecond), now.Add(time.Second), now.Add(15 * time.Second), now.Add(day)}
+	for index := range n.Head().Size {
+		a, err := n.Announcement(index)
+		if err != nil {
+			continue
+		}
+		b, err := n.Block(a.Record.ID())
+		if err != nil {
+			h.Fatal(err)
+		}
+		for _, end := range []time.Time{a.Deadline, b.Until} {
+			if end.After(now) {
+				at = append(at, end.Add(-time.Millisecond), end)
+			}
+		}
+	}
+	return rapid.SampledFrom(at).Draw(h.T, "time")
 }
 
 // TestHistories follows a node through random histories and demands after every
@@ -102,11 +148,14 @@ func TestHistories(t *testing.T) {
 		}
 		reference := newRefLedger(g)
 		now := g.Time
-		for range rapid.IntRange(1, 12).Draw(t, "blocks") {
-			now = now.Add(h.pause())
+		for range rapid.IntRange(1, 25).Draw(t, "heights") {
+			now = h.next(n, now)
 			var txs [][]byte
 			for range rapid.IntRange(0, 5).Draw(t, "transactions") {
 				txs = append(txs, h.tx(n))
+			}
+			if rapid.IntRange(0, 2).Draw(t, "attest all") == 0 {
+				txs = append(txs, h.all(n)...)
 			}
 			before, other := n.Head(), kv.Clone()
 			var foreseen []uint32
@@ -263,8 +312,8 @@ func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
 			rows += p.Record.Info.Geometry().PaddedLength()
 		}
 	}
-	if rows > g.Params.MaxPending {
-		t.Errorf("%d bytes pending", rows)
+	if rows != n.PendingBytes() || rows > g.Params.MaxPending {
+		t.Errorf("%d bytes pending, the state says %d", rows, n.PendingBytes())
 	}
 	for index := range n.Head().Size {
 		a, err := n.Announcement(index)

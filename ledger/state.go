@@ -8,7 +8,7 @@ import (
 	"granary/erasure"
 )
 
-// State is what a network agrees on after a number of blocks: the log, and what
+// State is what a network agrees on after a number of heights: the log, and what
 // follows from it. It lives in a KV and keeps nothing else that matters, so any
 // number of States can be made of one KV; all but one must only read.
 //
@@ -76,10 +76,10 @@ func (s *State) Chain() string { return s.net.Chain }
 // Params returns the parameters in force.
 func (s *State) Params() Params { return s.net.Params.params() }
 
-// Height returns the height of the last block applied, 0 at genesis.
+// Height returns the last height applied, 0 at genesis.
 func (s *State) Height() int64 { return s.meta.Height }
 
-// Time returns the time of that block.
+// Time returns the time of that height.
 func (s *State) Time() time.Time { return fromMillis(s.meta.Millis) }
 
 // Head returns the head of the log.
@@ -134,7 +134,7 @@ type Announced struct {
 	Time      time.Time
 	Record    Record
 	Status    Status
-	Deadline  time.Time   // when it expires if nothing happens; zero until the next block tells
+	Deadline  time.Time   // when it expires if nothing happens; zero until the next height tells
 	Attesters []PublicKey // attest keys, in the order of the validator set
 	Power     int64       // voting power of the attesters, late ones included
 	Total     int64       // of the set at the height of the announcement
@@ -189,6 +189,10 @@ func (s *State) Pending() ([]Announced, error) {
 	}
 	return out, nil
 }
+
+// PendingBytes is how many bytes of content rows await a certificate, of at most
+// Params.MaxPending.
+func (s *State) PendingBytes() int64 { return s.meta.Pending }
 
 // Block is what the ledger knows about a block.
 type Block struct {

@@ -478,9 +478,13 @@ func TestKeepIsBounded(t *testing.T) {
 	at := n.accept(t, announce(t, "alice", 1, r))
 	n.certify(t, 1, to(at, r))
 	r.Keep = 11
-	n.refuse(t, announce(t, "alice", 2, r), ledger.ErrKeep)
+	over := announce(t, "alice", 2, r)
 	r.Keep = 10
-	n.accept(t, announce(t, "alice", 2, r))
+	just := announce(t, "alice", 2, r)
+	results := n.blockAfter(t, 0, over, just).Results
+	if !errors.Is(results[0], ledger.ErrKeep) || results[1] != nil {
+		t.Errorf("a day too long: %v, just long enough: %v", results[0], results[1])
+	}
 
 	other := record("b", 1, ledger.MaxKeep)
 	at = n.accept(t, announce(t, "alice", 3, other), announce(t, "bob", 1, other))

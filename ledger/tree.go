@@ -69,8 +69,8 @@ func (s *State) Entry(index uint64) (Entry, error) {
 	return e, nil
 }
 
-// HeadAt returns the head after the chain's block of a height, which is what the
-// header of the next height commits to: ErrNotFound beyond the last height.
+// HeadAt returns the head after a height, which is what the header of the next
+// one commits to: ErrNotFound beyond the last height.
 func (s *State) HeadAt(height int64) (Head, error) {
 	if height < 0 || height > s.meta.Height {
 		return Head{}, fmt.Errorf("head at height %d of %d: %w", height, s.meta.Height, ErrNotFound)
