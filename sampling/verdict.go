@@ -133,42 +133,40 @@ func (v Verdict) String() string {
 	return b.String()
 }
 
-// Explain says in a few sentences what was done and what it shows, and what it
-// does not.
+// Explain says in a few sentences what was done, what it shows and what it does
+// not.
 func (v Verdict) Explain() string {
-	asked := fmt.Sprintf("%d random rows were asked for, %d were missing.", v.Rows, v.Missing)
+	asked := fmt.Sprintf("%d random rows were asked for, %d were missing", v.Rows, v.Missing)
+	fetched := fmt.Sprintf("%d verified rows were fetched", v.Fetched)
 	switch {
-	case v.Decoded && v.State == Available:
-		return fmt.Sprintf("%d rows were fetched and verified; %d suffice. They decode to content that encodes to this ID again, "+
-			"so the whole block was there for us. It does not show that it is there for others, or will be later.", v.Fetched, v.Need)
+	case v.State == Available && v.Decoded:
+		return fetched + ". They decode, and what they decode to encodes to this ID again: the whole block was there for us. " +
+			"It does not show that it is there for others, or will be later."
 	case v.State == Available:
-		return fmt.Sprintf("%s Had fewer than 75 %% of the rows been servable and consistent, this test would have passed with "+
+		return fmt.Sprintf("%s. Had fewer than 75 %% of the rows been servable and consistent, this test would have passed with "+
 			"probability below 2^-%d. It does not show that others were served, or will be later.", asked, v.Bits)
 	case v.Reason == NotClean && v.Decoded:
-		return fmt.Sprintf("Of %d rows each stands under the block's roots, but what they decode to does not encode to this ID again: %s. "+
-			"This is final, whoever holds it.", v.Fetched, v.Reason)
+		return fmt.Sprintf("%s, and what they decode to does not encode to this ID again. So %s. %s", fetched, v.Reason, final)
 	case v.Reason == NotClean:
-		return fmt.Sprintf("A row stands under the block's roots and does not fit its proof vector: %s. This is final, whoever holds it.", v.Reason)
+		return fmt.Sprintf("A row that stands under the block's roots does not fit its proof vector. So %s. %s", v.Reason, final)
 	case v.State == Unavailable:
-		return fmt.Sprintf("%s At most %d might be, and each was asked of every holder known, in two rounds. Meanwhile %d of %d rows of block %s "+
-			"came through the same holders.%s This is not final: the block may come back%s.",
-			asked, v.Tolerated, v.Control.Verified, v.Control.Rows, v.Control.ID.Short(), v.decoding(), v.mayDecode())
+		return fmt.Sprintf("%s; at most %d may be. The holders known were asked in two rounds, and %d of %d rows of block %s came "+
+			"through them at the same time. %sIt may come back: ask again later.",
+			asked, v.Tolerated, v.Control.Verified, v.Control.Rows, v.Control.ID.Short(), v.decoding())
 	default:
-		return fmt.Sprintf("%s That shows nothing about the block, because %s.%s Try again later.", asked, v.Reason, v.decoding())
+		return fmt.Sprintf("%s. That shows nothing about the block: %s. %sAsk again later.", asked, v.Reason, v.decoding())
 	}
 }
 
-// decoding says how far decoding has come, if it was tried.
+const final = "No holder is to blame, and asking again changes nothing."
+
+// decoding says what is known of the rows that suffice to decode.
 func (v Verdict) decoding() string {
-	if v.Fetched == v.Verified {
-		return ""
+	switch tried := v.Fetched > v.Verified || v.Tolerated == v.Need; {
+	case tried:
+		return fmt.Sprintf("Of the %d rows that suffice to decode it only %d could be fetched. ", v.Need, v.Fetched)
+	case v.State == Unavailable:
+		return "It may still decode from other rows. "
 	}
-	return fmt.Sprintf(" Only %d of the %d rows that suffice to decode it could be fetched.", v.Fetched, v.Need)
-}
-
-func (v Verdict) mayDecode() string {
-	if v.Fetched > v.Verified || v.Rows > v.Need {
-		return ""
-	}
-	return ", or decode from rows not asked for"
+	return ""
 }
