@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -194,5 +196,18 @@ func TestClosedChainSaysSo(t *testing.T) {
 	}
 	if err := c.Close(); err != nil {
 		t.Errorf("second close: %v", err)
+	}
+}
+
+func TestCloseLeavesNoGoroutineOfOurs(t *testing.T) {
+	n := newNetwork(t, 2, 0, time.Second)
+	n.announce(0, "alice", 1, record("a"))
+	n.close()
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "granary/ledger/chain.") {
+			t.Errorf("still there:\n%s", stack)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,7 +114,7 @@ func BenchmarkCommit(b *testing.B) {
 	for _, what := range []string{"transaction", "certificate"} {
 		b.Run(what, func(b *testing.B) {
 			n := newNetwork(b, 4, 0, time.Minute)
-			n.until(0, 0, "the first height", func(u chain.Update) bool { return u.Height >= 2 })
+			n.until(0, 0, "the first height", func(u chain.Update) bool { return u.Height >= 1 })
 			var took []time.Duration
 			nonce := 0
 			for b.Loop() {
@@ -154,4 +155,45 @@ func BenchmarkCommit(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkIdle measures what four validators cost in one process when nothing
+// happens but heartbeats.
+func BenchmarkIdle(b *testing.B) {
+	for _, heartbeat := range []time.Duration{2 * time.Second, time.Minute} {
+		b.Run(heartbeat.String(), func(b *testing.B) {
+			n := newNetwork(b, 4, 0, heartbeat)
+			first := n.until(0, 0, "the first height", func(u chain.Update) bool { return u.Height >= 1 })
+			const idle = 10 * time.Second
+			ctx, cancel := context.WithTimeout(b.Context(), time.Second) // the start is over
+			_, _ = n.nodes[0].Wait(ctx, 1<<40, 1<<40)
+			cancel()
+			var cpu time.Duration
+			rounds := 0
+			for b.Loop() {
+				rounds++
+				before := processorTime(b)
+				ctx, cancel := context.WithTimeout(b.Context(), idle)
+				_, _ = n.nodes[0].Wait(ctx, 1<<40, 1<<40)
+				cancel()
+				cpu += processorTime(b) - before
+			}
+			status, err := n.nodes[0].Status()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(100*float64(cpu)/float64(idle)/float64(rounds), "%cpu")
+			b.ReportMetric(float64(status.Height-first.Height), "heights")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// processorTime is what this process has used, of all processors together.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
