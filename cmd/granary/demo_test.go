@@ -46,6 +46,13 @@ func TestDemoTellsItsStoryAsObjects(t *testing.T) {
 		SHA256    string `json:"sha256"`
 		Recovered string `json:"recovered_sha256"`
 		Caught    bool   `json:"liar_caught"`
+		Height    int64  `json:"certified_height"`
+		Power     int64  `json:"voting_power"`
+		Verdict   string
+		Samples   int
+		Bits      int
+		Withheld  string `json:"withheld_verdict"`
+		CutOff    string `json:"cut_off_verdict"`
 	}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
 		t.Fatal(err)
@@ -55,5 +62,9 @@ func TestDemoTellsItsStoryAsObjects(t *testing.T) {
 	if last.Type != "result" || last.Schema != 1 || !last.OK || len(last.ID) != 64 || last.Length != len(data) ||
 		last.SHA256 != want || last.Recovered != want || !last.Caught {
 		t.Errorf("last object %+v, want ok with SHA-256 %s", last, want)
+	}
+	if last.Height < 1 || last.Power < 30 || last.Verdict != "available" || last.Samples < 1 || last.Bits != 128 ||
+		last.Withheld != "unavailable" || last.CutOff != "inconclusive" {
+		t.Errorf("last object %+v, want a certificate and the three verdicts", last)
 	}
 }

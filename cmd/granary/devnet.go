@@ -42,7 +42,7 @@ Exit status: 0 stopped; 1 a node did not start; 64 --dir is not empty.`,
 			} else if entries, rerr := os.ReadDir(dir); rerr == nil && len(entries) > 0 {
 				return exit.Usagef("choose a new folder", "%s is not empty", dir)
 			}
-			n, err := devnet.New(dir, devnet.Plan{Custodians: custodians, Others: []string{"publisher"}})
+			n, err := devnet.New(dir, devnet.Plan{Validators: 4, Custodians: custodians, Others: []string{"publisher"}})
 			if err != nil {
 				return err
 			}
@@ -55,7 +55,7 @@ Exit status: 0 stopped; 1 a node did not start; 64 --dir is not empty.`,
 			for _, name := range names {
 				homes[name] = n.Nodes[name].Home
 			}
-			err = a.ui.Result(map[string]any{"chain_id": n.Network.ChainID, "network": n.File, "homes": homes}, func(w io.Writer) {
+			err = a.ui.Result(map[string]any{"chain_id": n.Network.ChainID(), "network": n.File, "homes": homes}, func(w io.Writer) {
 				fmt.Fprintf(w, "network file  %s\n", n.File)
 				for _, name := range names {
 					fmt.Fprintf(w, "%-13s %s  (%s)\n", name, homes[name], n.Nodes[name].IP)
@@ -63,13 +63,15 @@ Exit status: 0 stopped; 1 a node did not start; 64 --dir is not empty.`,
 				fmt.Fprintf(w, `
 Try in another terminal:
   granary publish FILE --home %[1]s
-  granary list --home %[2]s
+  granary verify ID --network %[3]s --home %[4]s
   granary get ID -o copy --network %[3]s --home %[4]s
+  granary watch --network %[3]s --home %[4]s
+  granary status --home %[2]s
 Break it: kill -9 any of these processes, then get the block again.
 Ctrl-C stops the network.
 `, homes["publisher"], homes[names[0]], n.File, dir+"/newcomer")
 			})
-			a.watch(cmd.Context(), n)
+			a.tellLosses(cmd.Context(), n)
 			a.ui.Note("stopping %d nodes", len(names))
 			return err
 		},
@@ -79,8 +81,8 @@ Ctrl-C stops the network.
 	return cmd
 }
 
-// watch says which nodes end, until ctx does.
-func (a *app) watch(ctx context.Context, n *devnet.Net) {
+// tellLosses says which nodes end, until ctx does.
+func (a *app) tellLosses(ctx context.Context, n *devnet.Net) {
 	lost := n.Lost(ctx)
 	for {
 		select {

@@ -1,63 +1,91 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/exit"
+	"granary/ledger"
 )
 
 func (a *app) init() *cobra.Command {
-	var network string
+	var network, found string
+	var listen netip.Addr
 	cmd := &cobra.Command{
-		Use:   "init --network FILE",
-		Short: "Prepare a home on a network",
+		Use:   "init --network FILE | --new CHAIN --listen IP",
+		Short: "Prepare a home on a network, or found one",
 		Long: `Makes a folder with keys, settings and the network's file. Keys that are there
 already are kept, so it is safe to run again, for example with a newer file of
 the same network.
 
+With --new it founds a network whose only validator is this home, reachable at
+--listen; network.json in the home is the file to hand to others.
+
 Exit status: 0 ready; 1 the home belongs to another network; 64 the network
-file is refused.`,
+file or the chain ID is refused.`,
 		Example: "  granary init --network network.json",
 		GroupID: "node",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if network == "" {
-				return exit.Usagef("ask whoever runs the network for its file, or start one of your own: `granary devnet`", "init needs --network FILE")
-			}
-			n, err := config.LoadNetwork(network)
-			if err != nil {
-				return err
-			}
-			h, err := config.Init(a.home, n)
+			h, err := a.prepare(network, found, listen)
 			if err != nil {
 				return err
 			}
 			settings := filepath.Join(a.home, "config.toml")
 			if _, err := os.Stat(settings); errors.Is(err, fs.ErrNotExist) {
-				if err := durable.Write(settings, []byte(config.Template), 0o644); err != nil {
+				text := config.Template
+				if found != "" {
+					text = strings.Replace(text, `# role = "seeder"   `, `role = "validator"`, 1)
+					text = strings.Replace(text, `# listen = "" `, fmt.Sprintf("listen = %q", listen), 1)
+				}
+				if err := durable.Write(settings, []byte(text), 0o644); err != nil {
 					return err
 				}
 			}
-			key := hex.EncodeToString(h.Publisher.Public().(ed25519.PublicKey))
+			key := ledger.KeyOf(h.Publisher).String()
+			file := filepath.Join(a.home, "network.json")
 			return a.ui.Result(map[string]any{
-				"home": a.home, "chain_id": n.ChainID, "publisher": key, "may_publish": n.MayPublish(h.Publisher.Public().(ed25519.PublicKey)),
+				"home": a.home, "chain_id": h.Network.ChainID(), "network": file, "publisher": key,
 			}, func(w io.Writer) {
-				fmt.Fprintf(w, "home       %s\nnetwork    %s\npublisher  %s\n", a.home, n.ChainID, key)
+				fmt.Fprintf(w, "home       %s\nnetwork    %s, %s\npublisher  %s\n", a.home, h.Network.ChainID(), file, key)
 				fmt.Fprintf(w, "next       granary node --home %s\n", a.home)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&network, "network", "", "the network's file")
+	cmd.Flags().StringVar(&found, "new", "", "chain ID of a network to found: 1 to 50 of a-z, 0-9 and -")
+	cmd.Flags().TextVar(&listen, "listen", netip.Addr{}, "with --new: the IP address under which others reach this home")
 	return cmd
 }
+
+// prepare makes the home: of the network in a file, or of a new one.
+func (a *app) prepare(network, found string, listen netip.Addr) (*config.Home, error) {
+	switch {
+	case network == "" && found == "":
+		return nil, exit.Usagef("ask whoever runs the network for its file, found one with --new CHAIN --listen IP, or try `granary devnet`", "init needs --network FILE")
+	case network != "" && found != "":
+		return nil, exit.Usagef("choose one", "--network and --new exclude each other")
+	case found != "" && !listen.IsValid():
+		return nil, exit.Usagef("say under which address others reach this home", "--new needs --listen IP")
+	case found != "":
+		return config.Found(a.home, found, listen, defaultPort)
+	}
+	n, err := config.LoadNetwork(network)
+	if err != nil {
+		return nil, err
+	}
+	return config.Init(a.home, n)
+}
+
+// defaultPort is libp2p's.
+const defaultPort = 4747

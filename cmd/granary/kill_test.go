@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,11 +19,11 @@ import (
 // patience bounds every wait of these tests; a wait ends as soon as it can.
 const patience = 90 * time.Second
 
-// network starts a devnet of a publisher and three custodians, each a real
-// process.
-func network(t *testing.T) *devnet.Net {
+// network starts a devnet of validators, three custodians and a publisher, each
+// a real process.
+func network(t *testing.T, validators int) *devnet.Net {
 	t.Helper()
-	n, err := devnet.New(t.TempDir(), devnet.Plan{Custodians: 3, Others: []string{"publisher"}})
+	n, err := devnet.New(t.TempDir(), devnet.Plan{Validators: validators, Custodians: 3, Others: []string{"publisher"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +32,7 @@ func network(t *testing.T) *devnet.Net {
 			t.Errorf("close devnet: %v", err)
 		}
 	})
-	if err := n.Start(t.Context(), "publisher", "custodian-1", "custodian-2", "custodian-3"); err != nil {
+	if err := n.Start(t.Context(), slices.Sorted(maps.Keys(n.Nodes))...); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "three custodians in the DHT", func() bool {
@@ -81,9 +83,9 @@ func holdsShare(t *testing.T, nd *devnet.Node, id string) bool {
 	return err == nil && b.Owed != nil && b.Owed.Held
 }
 
-func publish(t *testing.T, n *devnet.Net, data []byte, announced bool) node.PublishResult {
+func publish(t *testing.T, n *devnet.Net, data []byte, wait node.Wait) node.PublishResult {
 	t.Helper()
-	opt := node.PublishOptions{Announced: announced, Patience: patience}
+	opt := node.PublishOptions{Wait: wait, Patience: patience}
 	r, err := n.Nodes["publisher"].Client.Publish(t.Context(), "killed", bytes.NewReader(data), opt, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -92,9 +94,9 @@ func publish(t *testing.T, n *devnet.Net, data []byte, announced bool) node.Publ
 }
 
 func TestKilledNodesKeepWhatTheyAcknowledged(t *testing.T) {
-	n := network(t)
+	n := network(t, 1)
 	data := content(t, 3<<20)
-	r := publish(t, n, data, false)
+	r := publish(t, n, data, node.WaitCustody)
 	for _, name := range []string{"custodian-1", "publisher"} {
 		restart(t, n, name)
 	}
@@ -111,8 +113,8 @@ func TestKilledNodesKeepWhatTheyAcknowledged(t *testing.T) {
 }
 
 func TestCustodianKilledWhileItFetchesTakesUpAgain(t *testing.T) {
-	n := network(t)
-	r := publish(t, n, content(t, 12<<20), true)
+	n := network(t, 1)
+	r := publish(t, n, content(t, 12<<20), node.WaitAnnounced)
 	nd := n.Nodes["custodian-2"]
 	waitFor(t, "block known to the custodian", func() bool {
 		_, err := nd.Client.Block(t.Context(), r.ID)
@@ -123,8 +125,8 @@ func TestCustodianKilledWhileItFetchesTakesUpAgain(t *testing.T) {
 }
 
 func TestPublisherKilledAfterTheAnnouncementSeedsAgain(t *testing.T) {
-	n := network(t)
-	r := publish(t, n, content(t, 12<<20), true)
+	n := network(t, 1)
+	r := publish(t, n, content(t, 12<<20), node.WaitAnnounced)
 	restart(t, n, "publisher")
 	for _, name := range []string{"custodian-1", "custodian-2", "custodian-3"} {
 		waitFor(t, "share of "+name, func() bool { return holdsShare(t, n.Nodes[name], r.ID) })
@@ -132,10 +134,10 @@ func TestPublisherKilledAfterTheAnnouncementSeedsAgain(t *testing.T) {
 }
 
 func TestKilledDownloadResumes(t *testing.T) {
-	n := network(t)
+	n := network(t, 1)
 	data := content(t, 24<<20)
-	r := publish(t, n, data, false)
-	home := filepath.Join(n.Dir, "reader", "guest", n.Network.ChainID)
+	r := publish(t, n, data, node.WaitCustody)
+	home := filepath.Join(n.Dir, "reader", "guest", n.Network.ChainID())
 	cmd, err := devnet.Command(getArgs(n, r.ID, "reader")...)
 	if err != nil {
 		t.Fatal(err)

@@ -15,31 +15,37 @@ import (
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
+	"granary/ledger"
 )
 
 func (a *app) publish() *cobra.Command {
 	var s *config.Settings
 	var name, wait, network string
+	var keep int
 	var patience time.Duration
 	cmd := &cobra.Command{
 		Use:   "publish FILE",
 		Short: "Hand a file to the network",
-		Long: `Codes FILE (- for standard input), stores and seeds it, announces it, and
-waits until the custodians that answer hold their shares on disk.
+		Long: `Codes FILE (- for standard input), stores and seeds it, announces it in the
+ledger, and returns when validators with more than two thirds of the voting
+power have fetched it, checked it whole, and certified it.
 
-The home's publisher key must be among the network's publishers. Without a
-running node the block stays in this home and is seeded while it is waited
-for; run ` + "`granary node`" + ` to go on seeding.
+The home's publisher key pays length times days in credits (see ` + "`granary\nstatus`" + `). Without a running node the block stays in this home and is seeded
+while it is waited for; run ` + "`granary node`" + ` to go on seeding.
 
-Exit status: 0 held; 7 quota; 64 empty, oversized or a refused name; 75 no
-custodian reported its share in time (the block stays announced); 130
-interrupted.`,
+Exit status: 0 certified; 7 quota; 64 empty, oversized or a refused name; 75
+not certified in time (the block stays stored); 130 interrupted.`,
 		Example: "  granary publish testdata/sepolia-00000-643a00f7.era1",
 		GroupID: "blocks",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if wait != "custody" && wait != "announced" {
-				return exit.Usagef("--wait custody (default) or --wait announced", "--wait %q is not known", wait)
+			switch node.Wait(wait) {
+			case node.WaitAnnounced, node.WaitCertified, node.WaitCustody:
+			default:
+				return exit.Usagef("--wait announced, certified or custody", "--wait %q is not known", wait)
+			}
+			if keep < 1 || keep > ledger.MaxKeep {
+				return exit.Usagef("", "--keep %d is not 1 to %d days", keep, ledger.MaxKeep)
 			}
 			in, name, err := a.input(args[0], name)
 			if err != nil {
@@ -47,21 +53,25 @@ interrupted.`,
 			}
 			defer in.Close()
 			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
-				opt := node.PublishOptions{Announced: wait == "announced", Patience: patience}
+				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Patience: patience}
 				r, err := c.Publish(cmd.Context(), name, in, opt, a.ui.Progress)
 				if err != nil {
 					return err
 				}
 				return a.ui.Result(r, func(w io.Writer) {
 					fmt.Fprintf(w, "%s\n%s\n", r.ID, r.Magnet)
-					a.ui.Note("%s, %s, %d rows, held by %d custodians", r.Name, humanize.IBytes(uint64(r.Length)), r.Rows, r.Custodians)
+					a.ui.Note("%s, %s, #%d in the log, %s by %d of %d voting power", r.Name, humanize.IBytes(uint64(r.Length)), r.Index, r.Status, r.Power, r.Total)
+					if r.Custodians > 0 {
+						a.ui.Note("%d custodians hold their shares", r.Custodians)
+					}
 				})
 			})
 		},
 	}
 	s = config.Flags(cmd.Flags())
 	cmd.Flags().StringVar(&name, "name", "", "the block's name (default: the file's, or \"block\")")
-	cmd.Flags().StringVar(&wait, "wait", "custody", "return when custodians hold their shares (custody) or at once (announced)")
+	cmd.Flags().StringVar(&wait, "wait", "certified", "return when the block is announced, certified, or kept by custody as well")
+	cmd.Flags().IntVar(&keep, "keep", node.DefaultKeep, "days for which validators and custodians owe the block")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without news")
 	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
 	return cmd

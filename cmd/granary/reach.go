@@ -35,7 +35,7 @@ func (a *app) reach(ctx context.Context, flags *pflag.FlagSet, s *config.Setting
 		s.Port, s.TorrentPort = 0, 0 // a passing command needs no fixed ports
 	}
 	cfg := nodeConfig(home, s)
-	cfg.Guest, cfg.Custodian, cfg.Logger = true, false, a.logger()
+	cfg.Guest, cfg.Custodian, cfg.Validator, cfg.Logger = true, false, nil, a.logger()
 	return host(ctx, cfg, func(_ context.Context, c *gateway.Client) error { return f(c, guest) })
 }
 
@@ -50,13 +50,13 @@ func (a *app) openHome(network string) (home *config.Home, guest bool, err error
 		return nil, false, nerr
 	}
 	if err == nil {
-		if n.ChainID != home.Network.ChainID {
+		if n.Genesis.Hash() != home.Network.Genesis.Hash() {
 			return nil, false, fmt.Errorf("%w: %s is on chain %s, %s is of %s",
-				config.ErrOtherNetwork, a.home, home.Network.ChainID, network, n.ChainID)
+				config.ErrOtherNetwork, a.home, home.Network.ChainID(), network, n.ChainID())
 		}
 		return home, false, nil
 	}
-	dir := filepath.Join(a.home, "guest", n.ChainID)
+	dir := filepath.Join(a.home, "guest", n.ChainID())
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, false, fmt.Errorf("make folder for the download: %w", err)
 	}
@@ -67,14 +67,18 @@ func (a *app) openHome(network string) (home *config.Home, guest bool, err error
 
 // nodeConfig is the node that a home and its settings describe.
 func nodeConfig(h *config.Home, s *config.Settings) node.Config {
-	return node.Config{
-		Dir: h.Dir, Chain: h.Network.ChainID, Identity: h.Node,
-		Publisher: h.Publisher, MayPublish: h.Network.MayPublish,
-		Bootstrap: h.Network.Bootstrap, Custody: h.Network.Custody, Devnet: h.Network.Devnet,
+	cfg := node.Config{
+		Dir: h.Dir, Genesis: h.Network.Genesis, Checkpoint: h.Network.Checkpoint,
+		Identity: h.Node, Publisher: h.Publisher,
+		Bootstrap: h.Network.Bootstrap, Devnet: h.Network.Devnet,
 		Custodian: s.Role == "seeder",
 		IP:        s.Listen, Port: s.Port, TorrentPort: s.TorrentPort,
 		Quota: int64(s.Quota), UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
 	}
+	if s.Role == "validator" {
+		cfg.Validator = &node.Validator{Consensus: h.Consensus, Attest: h.Attest, Port: s.Consensus, Peers: s.Validators}
+	}
+	return cfg
 }
 
 // host runs a node, answers on its home's socket, and ends both when f
@@ -122,7 +126,7 @@ func (a *app) blocks(ctx context.Context, f func(shelf) error) error {
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	groups := sampling.Custody(home.Network.ChainID, []byte(id), home.Network.Custody)
+	groups := sampling.Custody(home.Network.ChainID(), []byte(id), home.Network.Genesis.Params.Custody)
 	return errors.Join(f(offline{node.NewShelf(store, groups)}), store.Close())
 }
 

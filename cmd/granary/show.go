@@ -118,8 +118,11 @@ func holderNote(h node.Holder) string {
 // shelfRef reduces a reference to what names a stored block.
 func shelfRef(s string) (string, error) {
 	ref, err := node.ParseRef(s)
-	if err != nil || ref.Prefix != "" {
+	switch {
+	case err != nil || ref.Prefix != "":
 		return ref.Prefix, err
+	case ref.Index != nil:
+		return s, nil
 	}
 	return ref.ID.String(), nil
 }
@@ -158,8 +161,8 @@ func (a *app) resting() error {
 	if err != nil {
 		return err
 	}
-	return a.ui.Result(map[string]any{"running": false, "home": a.home, "chain_id": h.Network.ChainID}, func(w io.Writer) {
-		fmt.Fprintf(w, "home     %s\nnetwork  %s\nnode     not running; start it with `granary node`\n", a.home, h.Network.ChainID)
+	return a.ui.Result(map[string]any{"running": false, "home": a.home, "chain_id": h.Network.ChainID()}, func(w io.Writer) {
+		fmt.Fprintf(w, "home     %s\nnetwork  %s\nnode     not running; start it with `granary node`\n", a.home, h.Network.ChainID())
 	})
 }
 
@@ -187,11 +190,11 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		}
 		fmt.Fprintf(w, "blocks     %d, %s on disk of %s\n", s.Blocks, humanize.IBytes(uint64(s.Bytes)), quota)
 		if s.Publisher != "" {
-			may := "may not publish here"
-			if s.MayPub {
-				may = "may publish here"
-			}
-			fmt.Fprintf(w, "publisher  %s, %s\n", s.Publisher, may)
+			fmt.Fprintf(w, "publisher  %s\n", s.Publisher)
+		}
+		fmt.Fprintf(w, "ledger     %s, height %d, %d entries, root %.16s…\n", s.Ledger.State, s.Ledger.Height, s.Ledger.Size, s.Ledger.Root)
+		if s.Ledger.Err != "" {
+			fmt.Fprintf(w, "           %s\n", s.Ledger.Err)
 		}
 		for _, ip := range s.Banned {
 			fmt.Fprintf(w, "banned     %s\n", ip)

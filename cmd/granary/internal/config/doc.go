@@ -7,6 +7,9 @@
 //	network.json    the network the home belongs to
 //	keys/node       the libp2p identity, an ed25519 seed in hex
 //	keys/publisher  the key that signs announcements, likewise
+//	keys/consensus  a validator's key for the chain's blocks
+//	keys/attest     a validator's key for attestations
+//	ledger/         the chain of a validator, the trust store of any node
 //	blocks/         what blobstore keeps, with index.db beside it
 //	node.sock       where a running node answers
 //

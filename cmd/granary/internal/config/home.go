@@ -28,9 +28,14 @@ var ErrOtherNetwork = errors.New("the home belongs to another network")
 type Home struct {
 	Dir       string
 	Network   Network
-	Node      ed25519.PrivateKey // libp2p identity
+	Node      ed25519.PrivateKey // libp2p identity, also on the consensus port
 	Publisher ed25519.PrivateKey // signs announcements
+	Consensus ed25519.PrivateKey // signs the chain's blocks, if the genesis lists it
+	Attest    ed25519.PrivateKey // signs attestations, if the genesis lists it
 }
+
+// keyNames are the files in keys, in the order of the fields of Home.
+var keyNames = []string{"node", "publisher", "consensus", "attest"}
 
 // DefaultDir is GRANARY_HOME, or granary under the XDG data folder.
 func DefaultDir() string {
@@ -51,18 +56,13 @@ func DefaultDir() string {
 // there already are kept. A home of another network is left untouched and
 // reported as ErrOtherNetwork.
 func Init(dir string, network Network) (*Home, error) {
-	if old, err := LoadNetwork(filepath.Join(dir, "network.json")); err == nil && old.ChainID != network.ChainID {
-		return nil, fmt.Errorf("%w: %s is on chain %s, not %s", ErrOtherNetwork, dir, old.ChainID, network.ChainID)
+	if old, err := LoadNetwork(filepath.Join(dir, "network.json")); err == nil && old.Genesis.Hash() != network.Genesis.Hash() {
+		return nil, fmt.Errorf("%w: %s is on chain %s, not %s", ErrOtherNetwork, dir, old.ChainID(), network.ChainID())
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
-		return nil, fmt.Errorf("make home: %w", err)
-	}
-	for _, name := range []string{"node", "publisher"} {
-		if err := makeKey(filepath.Join(dir, "keys", name)); err != nil {
-			return nil, err
-		}
+	if _, err := Keys(dir); err != nil {
+		return nil, err
 	}
 	if err := durable.Write(filepath.Join(dir, "network.json"), network.Encode(), 0o644); err != nil {
 		return nil, err
@@ -79,12 +79,30 @@ func OpenHome(dir string) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Home{Dir: dir, Network: network}
-	if h.Node, err = readKey(filepath.Join(dir, "keys", "node")); err != nil {
+	h, err := Keys(dir)
+	if err != nil {
 		return nil, err
 	}
-	if h.Publisher, err = readKey(filepath.Join(dir, "keys", "publisher")); err != nil {
-		return nil, err
+	h.Network = network
+	return h, nil
+}
+
+// Keys returns a home of no network yet, with its keys; those that are not
+// there are made.
+func Keys(dir string) (*Home, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+		return nil, fmt.Errorf("make home: %w", err)
+	}
+	h := &Home{Dir: dir}
+	for i, key := range []*ed25519.PrivateKey{&h.Node, &h.Publisher, &h.Consensus, &h.Attest} {
+		path := filepath.Join(dir, "keys", keyNames[i])
+		if err := makeKey(path); err != nil {
+			return nil, err
+		}
+		var err error
+		if *key, err = readKey(path); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }
@@ -96,7 +114,7 @@ func Guest(dir string, network Network) (*Home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
-	return &Home{Dir: dir, Network: network, Node: node, Publisher: node}, nil
+	return &Home{Dir: dir, Network: network, Node: node, Publisher: node, Consensus: node, Attest: node}, nil
 }
 
 // PeerID is the libp2p identity of the home's node.

@@ -2,19 +2,19 @@ package config
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"regexp"
+
+	"granary/ledger"
+	"granary/ledger/light"
 )
 
-// maxNetworkFile bounds what LoadNetwork reads: some hundred bootstrap
-// addresses and publisher keys.
-const maxNetworkFile = 1 << 20
+// maxNetworkFile bounds what LoadNetwork reads: a genesis of 100 validators
+// and some hundred bootstrap addresses.
+const maxNetworkFile = 2 << 20
 
 // ErrNetwork reports a network file that cannot be used.
 var ErrNetwork = errors.New("network file refused")
@@ -22,14 +22,20 @@ var ErrNetwork = errors.New("network file refused")
 // Network is what nodes must agree on to be one network. It is public and is
 // handed to every newcomer as a JSON file.
 type Network struct {
-	ChainID    string   `json:"chain_id"`         // 1 to 50 of a-z, 0-9 and -
-	Bootstrap  []string `json:"bootstrap"`        // libp2p multiaddrs with /p2p/
-	Publishers []string `json:"publishers"`       // ed25519 public keys, 64 hex digits each
-	Custody    int      `json:"custody"`          // groups of 64 that each custodian keeps
-	Devnet     bool     `json:"devnet,omitempty"` // loopback and private peers count, faults can be injected
+	Genesis    ledger.Genesis    // chain ID, validators, parameters
+	Bootstrap  []string          // libp2p multiaddrs with /p2p/
+	Checkpoint *light.Checkpoint // a header to trust; nil: trust follows from the genesis, while it is young
+	Devnet     bool              // loopback and private peers count, faults can be injected
 }
 
-var chainID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,49}$`)
+// networkFile is the file's form. The genesis is kept as it is written.
+type networkFile struct {
+	ChainID    string            `json:"chain_id"`
+	Genesis    json.RawMessage   `json:"genesis"`
+	Bootstrap  []string          `json:"bootstrap"`
+	Checkpoint *light.Checkpoint `json:"checkpoint,omitempty"`
+	Devnet     bool              `json:"devnet,omitempty"`
+}
 
 // LoadNetwork reads and checks a network file.
 func LoadNetwork(path string) (Network, error) {
@@ -54,45 +60,43 @@ func LoadNetwork(path string) (Network, error) {
 
 // ParseNetwork reads a network file's bytes; unknown keys are errors.
 func ParseNetwork(raw []byte) (Network, error) {
-	var n Network
+	var f networkFile
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&n); err != nil {
+	if err := d.Decode(&f); err != nil {
 		return Network{}, fmt.Errorf("%w: %w", ErrNetwork, err)
 	}
 	if d.More() {
 		return Network{}, fmt.Errorf("%w: text after the closing brace", ErrNetwork)
 	}
-	if !chainID.MatchString(n.ChainID) {
-		return Network{}, fmt.Errorf("%w: chain_id %q is not 1 to 50 of a-z, 0-9 and -", ErrNetwork, n.ChainID)
+	genesis, err := ledger.ParseGenesis(f.Genesis)
+	if err != nil {
+		return Network{}, fmt.Errorf("%w: %w", ErrNetwork, err)
 	}
-	if n.Custody < 1 || n.Custody > 64 {
-		return Network{}, fmt.Errorf("%w: custody is %d, want 1 to 64 groups", ErrNetwork, n.Custody)
+	if f.ChainID != genesis.ChainID {
+		return Network{}, fmt.Errorf("%w: chain_id is %q, the genesis is of %q", ErrNetwork, f.ChainID, genesis.ChainID)
 	}
-	for _, p := range n.Publishers {
-		if b, err := hex.DecodeString(p); err != nil || len(b) != ed25519.PublicKeySize {
-			return Network{}, fmt.Errorf("%w: publisher %q is not 64 hex digits", ErrNetwork, p)
-		}
+	if c := f.Checkpoint; c != nil && c.Height < 1 {
+		return Network{}, fmt.Errorf("%w: checkpoint at height %d", ErrNetwork, c.Height)
 	}
-	return n, nil
+	return Network{Genesis: genesis, Bootstrap: f.Bootstrap, Checkpoint: f.Checkpoint, Devnet: f.Devnet}, nil
 }
+
+// ChainID separates networks.
+func (n Network) ChainID() string { return n.Genesis.ChainID }
 
 // Encode returns the file's bytes, indented for people.
 func (n Network) Encode() []byte {
-	b, err := json.MarshalIndent(n, "", "  ")
+	f := networkFile{
+		ChainID: n.Genesis.ChainID, Genesis: n.Genesis.Encode(),
+		Bootstrap: n.Bootstrap, Checkpoint: n.Checkpoint, Devnet: n.Devnet,
+	}
+	if f.Bootstrap == nil {
+		f.Bootstrap = []string{}
+	}
+	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("BUG: network file: %v", err)) // strings and numbers always encode
 	}
 	return append(b, '\n')
-}
-
-// MayPublish reports whether announcements signed by key are relayed.
-func (n Network) MayPublish(key ed25519.PublicKey) bool {
-	want := hex.EncodeToString(key)
-	for _, p := range n.Publishers {
-		if p == want {
-			return true
-		}
-	}
-	return false
 }

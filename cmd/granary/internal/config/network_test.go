@@ -3,28 +3,38 @@ package config_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"granary/cmd/granary/internal/config"
+	"granary/ledger"
 )
 
-const key = "b0bceabc1a33ce97e1ef6e6a3dd3bd84918627c431d90c2ef5a68a5aa4e083a8"
+// genesis is a network of one validator.
+func genesis(chain string) ledger.Genesis {
+	return ledger.Genesis{
+		ChainID: chain, Time: time.UnixMilli(1_700_000_000_000).UTC(), Params: ledger.DevnetParams(),
+		Validators: []ledger.Validator{{Name: "one", Power: 1, Consensus: ledger.PublicKey{1}, Attest: ledger.PublicKey{2}, Peer: ledger.PeerID{3}}},
+	}
+}
 
 func TestNetworkFiles(t *testing.T) {
+	good := config.Network{Genesis: genesis("net-1"), Devnet: true}
+	text := string(good.Encode())
 	for name, test := range map[string]struct {
 		text string
 		ok   bool
 	}{
-		"smallest":        {`{"chain_id":"a","custody":1}`, true},
-		"whole":           {`{"chain_id":"net-1","bootstrap":[],"publishers":["` + key + `"],"custody":64,"devnet":true}`, true},
+		"whole":           {text, true},
 		"empty":           {``, false},
-		"no chain":        {`{"custody":4}`, false},
-		"capital chain":   {`{"chain_id":"Net","custody":4}`, false},
-		"no custody":      {`{"chain_id":"a"}`, false},
-		"too much":        {`{"chain_id":"a","custody":65}`, false},
-		"short publisher": {`{"chain_id":"a","custody":4,"publishers":["b0"]}`, false},
-		"unknown key":     {`{"chain_id":"a","custody":4,"validators":[]}`, false},
-		"two objects":     {`{"chain_id":"a","custody":4}{}`, false},
+		"no genesis":      {`{"chain_id":"net-1","bootstrap":[]}`, false},
+		"other chain":     {strings.Replace(text, `"chain_id": "net-1"`, `"chain_id": "net-2"`, 1), false},
+		"unknown key":     {strings.Replace(text, `"bootstrap"`, `"boots":1,"bootstrap"`, 1), false},
+		"two objects":     {text + "{}", false},
+		"checkpoint at 0": {strings.Replace(text, `"devnet"`, `"checkpoint":{"height":0,"hash":"`+strings.Repeat("0", 64)+`"},"devnet"`, 1), false},
+		"checkpoint":      {strings.Replace(text, `"devnet"`, `"checkpoint":{"height":7,"hash":"`+strings.Repeat("0", 64)+`"},"devnet"`, 1), true},
+		"short hash":      {strings.Replace(text, `"devnet"`, `"checkpoint":{"height":7,"hash":"00"},"devnet"`, 1), false},
 	} {
 		_, err := config.ParseNetwork([]byte(test.text))
 		if (err == nil) != test.ok || err != nil && !errors.Is(err, config.ErrNetwork) {
@@ -34,7 +44,7 @@ func TestNetworkFiles(t *testing.T) {
 }
 
 func FuzzParseNetwork(f *testing.F) {
-	f.Add([]byte(`{"chain_id":"net-1","bootstrap":["/ip4/127.0.0.1"],"publishers":["` + key + `"],"custody":64}`))
+	f.Add(config.Network{Genesis: genesis("net-1"), Bootstrap: []string{"/ip4/127.0.0.1"}}.Encode())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		n, err := config.ParseNetwork(raw)
 		if err != nil {
@@ -49,21 +59,21 @@ func FuzzParseNetwork(f *testing.F) {
 
 func TestHomeKeepsItsKeysAndItsNetwork(t *testing.T) {
 	dir := t.TempDir()
-	one, err := config.Init(dir, config.Network{ChainID: "one", Custody: 4})
+	one, err := config.Init(dir, config.Network{Genesis: genesis("one")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := config.Init(dir, config.Network{ChainID: "one", Custody: 8})
+	again, err := config.Init(dir, config.Network{Genesis: genesis("one"), Bootstrap: []string{"newer"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !one.Node.Equal(again.Node) || !one.Publisher.Equal(again.Publisher) {
 		t.Error("keys changed when the home was prepared again")
 	}
-	if again.Network.Custody != 8 {
-		t.Errorf("custody %d, want that of the newer file, 8", again.Network.Custody)
+	if len(again.Network.Bootstrap) != 1 {
+		t.Errorf("bootstrap %v, want that of the newer file", again.Network.Bootstrap)
 	}
-	if _, err := config.Init(dir, config.Network{ChainID: "two", Custody: 4}); !errors.Is(err, config.ErrOtherNetwork) {
+	if _, err := config.Init(dir, config.Network{Genesis: genesis("two")}); !errors.Is(err, config.ErrOtherNetwork) {
 		t.Errorf("another network: error %v, want ErrOtherNetwork", err)
 	}
 	if _, err := config.OpenHome(t.TempDir()); !errors.Is(err, config.ErrNoHome) {

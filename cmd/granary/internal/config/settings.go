@@ -19,10 +19,12 @@ var ErrSettings = errors.New("setting refused")
 
 // Settings is what the owner of a home may choose.
 type Settings struct {
-	Role         string     // "seeder" or "light"
+	Role         string     // "seeder", "light" or "validator"
 	Listen       netip.Addr // zero: every address of the machine
 	Port         int        // libp2p, TCP and QUIC; 0: any free port
 	TorrentPort  int        // BitTorrent; 0: any free port
+	Consensus    int        // a validator's port for the others; 0: any free port
+	Validators   []string   // a validator's peers on the consensus port: id@ip:port
 	Quota        Size       // bytes on disk for the home; 0: no limit
 	UploadRate   Size       // bytes per second; 0: no limit
 	DownloadRate Size       // bytes per second; 0: no limit
@@ -30,7 +32,7 @@ type Settings struct {
 
 // keys are the settings by their flag names; config.toml has the same names
 // with underscores, the environment GRANARY_ and capitals.
-var keys = []string{"role", "listen", "port", "torrent-port", "quota", "upload-rate", "download-rate"}
+var keys = []string{"role", "listen", "port", "torrent-port", "consensus-port", "consensus-peers", "quota", "upload-rate", "download-rate"}
 
 // file mirrors config.toml; an absent key stays nil.
 type file struct {
@@ -38,6 +40,8 @@ type file struct {
 	Listen       *string `toml:"listen"`
 	Port         *int    `toml:"port"`
 	TorrentPort  *int    `toml:"torrent_port"`
+	Consensus    *int    `toml:"consensus_port"`
+	Validators   *string `toml:"consensus_peers"`
 	Quota        *string `toml:"quota"`
 	UploadRate   *string `toml:"upload_rate"`
 	DownloadRate *string `toml:"download_rate"`
@@ -46,10 +50,12 @@ type file struct {
 // Flags adds one flag per setting to flags and returns where their values go.
 func Flags(flags *pflag.FlagSet) *Settings {
 	s := &Settings{Role: "seeder"}
-	flags.StringVar(&s.Role, "role", "seeder", "seeder (keeps its custody and serves) or light (keeps only what it is asked for)")
+	flags.StringVar(&s.Role, "role", "seeder", "seeder (keeps its custody and serves), light (keeps only what it is asked for) or validator")
 	flags.TextVar(&s.Listen, "listen", netip.Addr{}, "IP address to listen on and dial from (default: all)")
 	flags.IntVar(&s.Port, "port", 4747, "libp2p port, TCP and QUIC; 0 for any free one")
 	flags.IntVar(&s.TorrentPort, "torrent-port", 4748, "BitTorrent port; 0 for any free one")
+	flags.IntVar(&s.Consensus, "consensus-port", 4749, "a validator's port for the others; 0 for any free one")
+	flags.StringSliceVar(&s.Validators, "consensus-peers", nil, "a validator's peers there: id@ip:port, separated by commas")
 	flags.Var(&s.Quota, "quota", "disk space this home may use, e.g. 200GB; 0 for no limit")
 	flags.Var(&s.UploadRate, "upload-rate", "upload per second, e.g. 2MB; 0 for no limit")
 	flags.Var(&s.DownloadRate, "download-rate", "download per second, e.g. 10MB; 0 for no limit")
@@ -83,10 +89,10 @@ func (s *Settings) Resolve(flags *pflag.FlagSet, dir string) error {
 }
 
 func (s *Settings) check() error {
-	if s.Role != "seeder" && s.Role != "light" {
-		return fmt.Errorf("%w: role %q is not seeder or light", ErrSettings, s.Role)
+	if s.Role != "seeder" && s.Role != "light" && s.Role != "validator" {
+		return fmt.Errorf("%w: role %q is not seeder, light or validator", ErrSettings, s.Role)
 	}
-	for key, port := range map[string]int{"port": s.Port, "torrent-port": s.TorrentPort} {
+	for key, port := range map[string]int{"port": s.Port, "torrent-port": s.TorrentPort, "consensus-port": s.Consensus} {
 		if port < 0 || port > 65535 {
 			return fmt.Errorf("%w: %s %d is not 0 to 65535", ErrSettings, key, port)
 		}
@@ -112,14 +118,14 @@ func readFile(path string) (map[string]string, error) {
 	}
 	values := map[string]string{}
 	for key, v := range map[string]*string{
-		"role": f.Role, "listen": f.Listen, "quota": f.Quota,
+		"role": f.Role, "listen": f.Listen, "consensus-peers": f.Validators, "quota": f.Quota,
 		"upload-rate": f.UploadRate, "download-rate": f.DownloadRate,
 	} {
 		if v != nil {
 			values[key] = *v
 		}
 	}
-	for key, v := range map[string]*int{"port": f.Port, "torrent-port": f.TorrentPort} {
+	for key, v := range map[string]*int{"port": f.Port, "torrent-port": f.TorrentPort, "consensus-port": f.Consensus} {
 		if v != nil {
 			values[key] = fmt.Sprint(*v)
 		}
@@ -131,10 +137,12 @@ func readFile(path string) (map[string]string, error) {
 // default, commented out.
 const Template = `# Settings of this home. Flags and GRANARY_* variables come first.
 
-# role = "seeder"        # seeder or light
+# role = "seeder"        # seeder, light or validator
 # listen = ""            # IP address to listen on and dial from
 # port = 4747            # libp2p, TCP and QUIC
 # torrent_port = 4748    # BitTorrent
+# consensus_port = 4749  # a validator's port for the others
+# consensus_peers = ""   # a validator's peers there: "id@ip:port,…"
 # quota = "0"            # disk space for this home, e.g. "200GB"; 0: no limit
 # upload_rate = "0"      # per second, e.g. "2MB"; 0: no limit
 # download_rate = "0"    # per second; 0: no limit

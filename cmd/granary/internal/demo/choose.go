@@ -48,7 +48,7 @@ func (s *story) together(nodes []*devnet.Node) int {
 	}
 	union := erasure.NewPieceSet(g.Pieces())
 	for _, nd := range nodes {
-		groups := sampling.Custody(s.net.Network.ChainID, []byte(nd.Peer), s.net.Network.Custody)
+		groups := sampling.Custody(s.net.Network.ChainID(), []byte(nd.Peer), s.net.Network.Genesis.Params.Custody)
 		union.Union(sampling.Owed(id, g, groups))
 	}
 	return g.RowsIn(union)

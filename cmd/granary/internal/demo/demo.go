@@ -15,9 +15,13 @@ import (
 	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/node"
 	"granary/cmd/granary/internal/ui"
+	"granary/sampling"
 )
 
-const custodians = 6
+const (
+	validators = 4
+	custodians = 6
+)
 
 // Result is what the demo found; every field was measured in this run.
 type Result struct {
@@ -28,12 +32,25 @@ type Result struct {
 	Recovered string `json:"recovered_sha256"`
 	Caught    bool   `json:"liar_caught"`
 
+	CertifiedHeight int64          `json:"certified_height"`
+	VotingPower     int64          `json:"voting_power"` // that attested, of TotalPower
+	TotalPower      int64          `json:"total_power"`
+	Verdict         sampling.State `json:"verdict"`
+	Samples         int            `json:"samples"` // rows asked for
+	Bits            int            `json:"bits"`    // 128 where the block was decoded
+	SampleBytes     int64          `json:"sample_bytes"`
+	VerdictMS       int64          `json:"verdict_ms"`
+	Withheld        sampling.State `json:"withheld_verdict"`
+	CutOff          sampling.State `json:"cut_off_verdict"`
+
 	EncodeMS    int64 `json:"encode_ms"`
-	CustodyMS   int64 `json:"custody_ms"`   // announced → every share fsynced and found in the DHT
+	CertifyMS   int64 `json:"certify_ms"`   // submitted → certified
+	CustodyMS   int64 `json:"custody_ms"`   // certified → every share fsynced and found in the DHT
 	RecoverMS   int64 `json:"recover_ms"`   // the newcomer's whole command
 	RowsNeeded  int   `json:"rows_needed"`  // k
 	RowsFetched int   `json:"rows_fetched"` // by the newcomer
 	BytesRead   int64 `json:"bytes_read"`   // by the newcomer
+	MemoryMiB   int64 `json:"memory_mib"`   // most of each node's process, added up; 0 where the system does not tell
 	TookMS      int64 `json:"took_ms"`
 }
 
@@ -45,6 +62,7 @@ type story struct {
 	net    *devnet.Net
 	record node.Record
 	alive  []*devnet.Node // custodians that were not killed
+	step   int            // of the last step told
 	result Result
 }
 
@@ -63,7 +81,8 @@ func Run(ctx context.Context, u *ui.UI, file, name string) (_ Result, err error)
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	if s.net, err = devnet.New(filepath.Join(dir, "net"), devnet.Plan{Custodians: custodians, Others: []string{"publisher"}}); err != nil {
+	plan := devnet.Plan{Validators: validators, Custodians: custodians, Others: []string{"publisher"}}
+	if s.net, err = devnet.New(filepath.Join(dir, "net"), plan); err != nil {
 		return Result{}, fmt.Errorf("lay out the network: %w", err)
 	}
 	for _, step := range []struct {
@@ -71,15 +90,21 @@ func Run(ctx context.Context, u *ui.UI, file, name string) (_ Result, err error)
 		tell func(context.Context) error
 	}{
 		{"encode", s.encode},
-		{"publish", s.publish},
+		{"certify", s.certify},
+		{"custody", s.custody},
+		{"verify", s.verify},
+		{"withhold", s.withhold},
+		{"cut off", s.cutOff},
 		{"lose half", s.loseHalf},
 		{"recover", s.recover},
 		{"catch a liar", s.catchLiar},
 	} {
+		s.step++
 		if err := step.tell(ctx); err != nil {
 			return s.result, fmt.Errorf("demo, step %q: %w", step.name, err)
 		}
 	}
+	s.result.MemoryMiB = s.net.PeakMemory() >> 20
 	s.result.OK, s.result.TookMS = true, time.Since(began).Milliseconds()
 	return s.result, nil
 }
@@ -89,6 +114,11 @@ type step struct {
 	Step  int    `json:"step"`
 	Stage string `json:"stage"`
 	MS    int64  `json:"ms"`
+}
+
+// told begins what the present step prints.
+func (s *story) told(stage string, took time.Duration) step {
+	return step{Step: s.step, Stage: stage, MS: took.Milliseconds()}
 }
 
 // encode codes the file here, without any network, to know what must come.
@@ -113,7 +143,7 @@ func (s *story) encode(ctx context.Context) error {
 		step
 		node.Record
 		Pieces int64 `json:"pieces"`
-	}{step{1, "encode", took.Milliseconds()}, r, pieces},
+	}{s.told("encode", took), r, pieces},
 		"1. encode   %s, %s: k = %d rows and as many of parity, %d pieces of %s, in %s\n"+
 			"            content root %s\n            parity root  %s\n            proof hash   %s\n            %s",
 		r.Name, size(r.Length), r.Rows/2, pieces, size(r.PieceLength), ms(took),

@@ -16,11 +16,14 @@ import (
 // it holds; on two busy cores it takes a few seconds.
 const settle = 60 * time.Second
 
-// publish starts the network, hands the file in, and waits until every
-// custodian's share is fsynced and found by DHT lookup.
-func (s *story) publish(ctx context.Context) error {
+// certify starts the network, hands the file in, and waits until the ledger
+// has its certificate.
+func (s *story) certify(ctx context.Context) error {
 	began := time.Now()
 	names := []string{"publisher"}
+	for i := range validators {
+		names = append(names, fmt.Sprintf("validator-%d", i+1))
+	}
 	for i := range custodians {
 		names = append(names, custodian(i))
 	}
@@ -45,14 +48,30 @@ func (s *story) publish(ctx context.Context) error {
 	}
 	defer f.Close()
 	began = time.Now()
-	p, err := publisher.Publish(ctx, s.name, f, node.PublishOptions{Patience: settle}, s.progress)
+	p, err := publisher.Publish(ctx, s.name, f, node.PublishOptions{Wait: node.WaitCertified, Patience: settle}, s.progress)
 	if err != nil {
 		return err
 	}
 	if p.ID != s.record.ID {
 		return fmt.Errorf("the publisher made %s, expected %s", p.ID, s.record.ID)
 	}
-	rows, err := s.sharesHeld(ctx)
+	took := time.Since(began)
+	s.result.CertifiedHeight, s.result.VotingPower, s.result.TotalPower = p.Height, p.Power, p.Total
+	s.result.CertifyMS = p.CertifyMS
+	return s.ui.Step(struct {
+		step
+		node.PublishResult
+	}{s.told("certify", took), p},
+		"%d. certify  %d processes up in %s; announced as #%d in the log, fetched, checked whole and certified at height %d\n"+
+			"            by %d of %d voting power, %s after it was submitted",
+		s.step, len(names), ms(up), p.Index, p.Height, p.Power, p.Total, ms(time.Duration(p.CertifyMS)*time.Millisecond))
+}
+
+// custody waits until every custodian's share is fsynced and found by DHT
+// lookup.
+func (s *story) custody(ctx context.Context) error {
+	began := time.Now()
+	rows, err := s.sharesHeld(ctx, s.record.ID)
 	if err != nil {
 		return err
 	}
@@ -61,14 +80,14 @@ func (s *story) publish(ctx context.Context) error {
 	return s.ui.Step(struct {
 		step
 		Custodians map[string]int `json:"custodian_rows"`
-	}{step{2, "publish", took.Milliseconds()}, rows},
-		"2. publish  7 processes up in %s; announced, and %d custodians keep their shares, fsynced, after %s:\n            %s",
-		ms(up), len(rows), ms(took), shares(rows, s.record.Rows))
+	}{s.told("custody", took), rows},
+		"%d. custody  %d custodians keep their shares, fsynced and found in the DHT, %s after the certificate\n            %s",
+		s.step, len(rows), ms(took), shares(rows, s.record.Rows))
 }
 
 // sharesHeld waits until each custodian itself reports its share held and a
 // DHT lookup names it, and returns the rows each holds.
-func (s *story) sharesHeld(ctx context.Context) (map[string]int, error) {
+func (s *story) sharesHeld(ctx context.Context, id string) (map[string]int, error) {
 	rows := map[string]int{}
 	err := s.await(ctx, "shares held and found", len(s.alive), func(ctx context.Context) (int, error) {
 		found, err := s.net.Nodes["publisher"].Client.Custodians(ctx)
@@ -77,7 +96,7 @@ func (s *story) sharesHeld(ctx context.Context) (map[string]int, error) {
 		}
 		clear(rows)
 		for _, nd := range s.alive {
-			b, err := nd.Client.Block(ctx, s.record.ID)
+			b, err := nd.Client.Block(ctx, id)
 			if err == nil && b.Owed != nil && b.Owed.Held && slices.Contains(found, nd.Peer.String()) {
 				rows[nd.Name] = b.Held
 			}
@@ -105,13 +124,19 @@ func (s *story) await(ctx context.Context, what string, want int, count func(con
 	}
 }
 
-// loseHalf kills the publisher and three custodians, such that those left
-// hold k rows between them and no one of them alone.
+// loseHalf makes the validators drop the block and kills the publisher and
+// three custodians, such that those left hold k rows between them and no one of
+// them alone.
 func (s *story) loseHalf(ctx context.Context) error {
 	began := time.Now()
 	victims, err := s.chooseVictims()
 	if err != nil {
 		return err
+	}
+	for i := range validators {
+		if err := s.net.Nodes[fmt.Sprintf("validator-%d", i+1)].Client.Withhold(ctx, s.record.ID, everything); err != nil {
+			return err
+		}
 	}
 	names := []string{"the publisher"}
 	if err := s.net.Nodes["publisher"].Kill(); err != nil {
@@ -148,6 +173,6 @@ func (s *story) loseHalf(ctx context.Context) error {
 		Killed   []string       `json:"killed"`
 		Left     map[string]int `json:"left_rows"`
 		Together int            `json:"distinct_rows"`
-	}{step{3, "lose half", time.Since(began).Milliseconds()}, names, rows, together},
-		"3. lose     SIGKILL to %s\n            %s\n            %s", strings.Join(names, ", "), shares(rows, s.record.Rows), verdict)
+	}{s.told("lose half", time.Since(began)), names, rows, together},
+		"%d. lose     the validators drop the block; SIGKILL to %s\n            %s\n            %s", s.step, strings.Join(names, ", "), shares(rows, s.record.Rows), verdict)
 }

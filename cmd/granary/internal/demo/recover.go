@@ -1,20 +1,13 @@
 package demo
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"granary/cmd/granary/internal/devnet"
-	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 )
 
@@ -30,15 +23,15 @@ func (s *story) recover(ctx context.Context) error {
 	return s.ui.Step(struct {
 		step
 		download
-	}{step{4, "recover", got.took.Milliseconds()}, got},
-		"4. recover  a newcomer with the ID and the network file: %d rows (k = %d), %s from %d peers, decoded and clean in %s\n            SHA-256 %s, equal",
-		got.RowsUsed, s.record.Rows/2, size(got.BytesRead), got.Peers, ms(got.took), got.sha256)
+	}{s.told("recover", got.took), got},
+		"%d. recover  a newcomer with the ID and the network file: %d rows (k = %d), %s from %d peers, decoded and clean in %s\n            SHA-256 %s, equal",
+		s.step, got.RowsUsed, s.record.Rows/2, size(got.BytesRead), got.Peers, ms(got.took), got.sha256)
 }
 
 // catchLiar lets a second downloader know a dishonest seeder first, and only
 // it: it claims every piece and serves wrong bytes.
 func (s *story) catchLiar(ctx context.Context) error {
-	liar, err := s.net.Add("liar", false)
+	liar, err := s.net.Add("liar", "light")
 	if err != nil {
 		return err
 	}
@@ -70,9 +63,9 @@ func (s *story) catchLiar(ctx context.Context) error {
 		step
 		download
 		Liar netip.Addr `json:"liar"`
-	}{step{5, "catch a liar", got.took.Milliseconds()}, got, liar.IP},
-		"5. a liar   knew only a seeder that serves wrong bytes: %s caught and banned, content whole from %d others in %s",
-		liar.IP, got.Peers, ms(got.took))
+	}{s.told("catch a liar", got.took), got, liar.IP},
+		"%d. a liar   a second downloader knew a seeder of wrong bytes first: %s caught and banned, content whole from %d others in %s",
+		s.step, liar.IP, got.Peers, ms(got.took))
 }
 
 // download is what `granary get` reported, and what came of it.
@@ -86,32 +79,13 @@ type download struct {
 func (s *story) get(ctx context.Context, name, network string, ip netip.Addr, more ...string) (download, error) {
 	out := filepath.Join(s.net.Dir, name+".out")
 	began := time.Now()
-	args := append([]string{
-		"get", s.record.ID, "--json", "-o", out,
-		"--home", filepath.Join(s.net.Dir, name), "--network", network,
-		"--listen", ip.String(), "--timeout", settle.String(),
-	}, more...)
-	cmd, err := devnet.Command(args...)
-	if err != nil {
-		return download{}, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return download{}, err
-	}
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		return download{}, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // it may have ended by itself
-	defer stop()
 	d := download{}
-	perr := s.follow(stdout, &d.FetchResult)
-	if err := cmd.Wait(); err != nil || perr != nil {
-		return download{}, errors.Join(fmt.Errorf("granary get in %q: %w", name, errors.Join(perr, err)), ctx.Err(), text(stderr.String()))
+	args := append([]string{"get", s.record.ID, "-o", out, "--timeout", settle.String()}, more...)
+	if err := s.command(ctx, user{name, network, ip}, args, 0, &d.FetchResult); err != nil {
+		return download{}, err
 	}
 	d.took = time.Since(began)
+	var err error
 	if d.sha256, _, err = sum(out); err != nil {
 		return download{}, err
 	}
@@ -119,41 +93,4 @@ func (s *story) get(ctx context.Context, name, network string, ip netip.Addr, mo
 		return download{}, fmt.Errorf("what %s fetched has SHA-256 %s, the original %s", name, d.sha256, s.result.SHA256)
 	}
 	return d, nil
-}
-
-// follow reads the objects that a command prints: progress, then the result.
-func (s *story) follow(stdout io.Reader, result *node.FetchResult) error {
-	lines := bufio.NewScanner(stdout)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var kind gateway.Kind
-		if err := json.Unmarshal(lines.Bytes(), &kind); err != nil {
-			return err
-		}
-		switch kind.Type {
-		case "progress":
-			var p gateway.ProgressMessage
-			if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-				return err
-			}
-			s.progress(p.Progress)
-		case "error":
-			var m gateway.ErrorMessage
-			if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-				return err
-			}
-			return m.Err()
-		case "result":
-			return json.Unmarshal(lines.Bytes(), result)
-		}
-	}
-	return errors.Join(lines.Err(), io.ErrUnexpectedEOF)
-}
-
-// text is an error of what a child wrote, nil if it wrote nothing.
-func text(s string) error {
-	if s = strings.TrimSpace(s); s == "" {
-		return nil
-	}
-	return errors.New(s)
 }

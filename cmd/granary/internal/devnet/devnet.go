@@ -2,29 +2,37 @@ package devnet
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-
-	"github.com/libp2p/go-libp2p/core/peer"
+	"slices"
+	"strings"
+	"time"
 
 	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/durable"
+	"granary/ledger"
+	"granary/ledger/chain"
 )
 
-// Custody is the number of groups of 64 that each custodian keeps.
-const Custody = 24
+const (
+	// Custody is the number of groups of 64 that each custodian keeps.
+	Custody = 24
+
+	// publisherCredits lets the publisher have 1 TiB kept for a year.
+	publisherCredits = 365 << 40
+)
 
 // Plan says which nodes a devnet has.
 type Plan struct {
+	Validators int
 	Custodians int
-	Others     []string // names of nodes that keep no custody; "publisher" may publish
+	Others     []string // names of nodes that keep no custody; "publisher" gets credits
 }
 
 // Net is a devnet on disk: homes and a network file. Nodes are started one by
@@ -34,7 +42,7 @@ type Net struct {
 	Network config.Network
 	File    string // the network file
 	Nodes   map[string]*Node
-	base    [2]byte // the net is 127.base.0 and 127.base.1
+	base    [2]byte // its addresses are 127.base.x
 	shared  bool    // all nodes share 127.0.0.1
 }
 
@@ -45,75 +53,109 @@ func New(dir string, plan Plan) (*Net, error) {
 		Dir: dir, File: filepath.Join(dir, "network.json"), Nodes: map[string]*Node{},
 		base: [2]byte{byte(1 + rand.IntN(254)), byte(rand.IntN(255))},
 	}
-	n.Network = config.Network{
-		ChainID: fmt.Sprintf("devnet-%02x%02x", n.base[0], n.base[1]),
-		Custody: Custody, Devnet: true, Bootstrap: []string{}, Publishers: []string{},
-	}
 	if l, err := net.Listen("tcp", net.JoinHostPort(n.ip(1).String(), "0")); err != nil {
 		n.shared = true
 	} else if err := l.Close(); err != nil {
 		return nil, err
 	}
+	for i := range plan.Validators {
+		if err := n.place(fmt.Sprintf("validator-%d", i+1), "validator"); err != nil {
+			return nil, err
+		}
+	}
 	for i := range plan.Custodians {
-		if _, err := n.Add(fmt.Sprintf("custodian-%d", i+1), true); err != nil {
+		if err := n.place(fmt.Sprintf("custodian-%d", i+1), "seeder"); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range plan.Others {
-		nd, err := n.Add(name, false)
-		if err != nil {
+		if err := n.place(name, "light"); err != nil {
 			return nil, err
 		}
-		if name == "publisher" {
-			n.Network.Publishers = append(n.Network.Publishers, hex.EncodeToString(nd.publisher))
+	}
+	n.Network = n.found()
+	if err := durable.Write(n.File, n.Network.Encode(), 0o644); err != nil {
+		return nil, err
+	}
+	for _, nd := range n.Nodes {
+		if err := n.prepare(nd); err != nil {
+			return nil, err
 		}
 	}
-	for _, nd := range n.Nodes {
-		n.Network.Bootstrap = append(n.Network.Bootstrap, nd.Bootstrap())
-	}
-	return n, n.save()
+	return n, nil
 }
 
-// save writes the network's file, and into every home.
-func (n *Net) save() error {
-	if err := durable.Write(n.File, n.Network.Encode(), 0o644); err != nil {
+// Add lays out one more node, of role seeder or light; it is not started.
+func (n *Net) Add(name, role string) (*Node, error) {
+	if err := n.place(name, role); err != nil {
+		return nil, err
+	}
+	return n.Nodes[name], n.prepare(n.Nodes[name])
+}
+
+// place gives a node its keys, address and ports.
+func (n *Net) place(name, role string) error {
+	nd := &Node{Name: name, Role: role, Home: filepath.Join(n.Dir, name), IP: n.ip(len(n.Nodes) + 1)}
+	home, err := config.Keys(nd.Home)
+	if err != nil {
 		return err
 	}
-	for _, nd := range n.Nodes {
-		if _, err := config.Init(nd.Home, n.Network); err != nil {
+	nd.keys = home
+	if nd.Peer, err = home.PeerID(); err != nil {
+		return err
+	}
+	for _, port := range []*int{&nd.Port, &nd.TorrentPort, &nd.consensusPort} {
+		if *port, err = freePort(nd.IP); err != nil {
 			return err
 		}
 	}
+	n.Nodes[name] = nd
 	return nil
 }
 
-// Add lays out one more node; it is not started.
-func (n *Net) Add(name string, custodian bool) (*Node, error) {
-	nd := &Node{Name: name, Home: filepath.Join(n.Dir, name), IP: n.ip(len(n.Nodes) + 1)}
-	home, err := config.Init(nd.Home, n.Network)
-	if err != nil {
-		return nil, err
+// found writes the genesis of all validators placed so far.
+func (n *Net) found() config.Network {
+	params := ledger.DevnetParams()
+	params.Custody = Custody
+	g := ledger.Genesis{
+		ChainID: fmt.Sprintf("devnet-%02x%02x", n.base[0], n.base[1]),
+		Time:    time.Now().UTC().Truncate(time.Millisecond),
+		Params:  params,
 	}
-	if nd.Peer, err = home.PeerID(); err != nil {
-		return nil, err
+	network := config.Network{Devnet: true}
+	for _, name := range slices.Sorted(maps.Keys(n.Nodes)) {
+		nd := n.Nodes[name]
+		if nd.Role == "validator" {
+			g.Validators = append(g.Validators, ledger.Validator{
+				Name: name, Power: 10, Peer: ledger.PeerID(nd.Peer),
+				Consensus: ledger.KeyOf(nd.keys.Consensus), Attest: ledger.KeyOf(nd.keys.Attest),
+			})
+		}
+		if name == "publisher" {
+			g.Grants = append(g.Grants, ledger.Grant{Key: ledger.KeyOf(nd.keys.Publisher), Credits: publisherCredits})
+		}
+		network.Bootstrap = append(network.Bootstrap, nd.Bootstrap())
 	}
-	nd.publisher = home.Publisher.Public().(ed25519.PublicKey)
-	if nd.Port, err = freePort(nd.IP); err != nil {
-		return nil, err
+	network.Genesis = g
+	return network
+}
+
+// prepare makes the node's home and writes its settings.
+func (n *Net) prepare(nd *Node) error {
+	if _, err := config.Init(nd.Home, n.Network); err != nil {
+		return err
 	}
-	if nd.TorrentPort, err = freePort(nd.IP); err != nil {
-		return nil, err
+	settings := fmt.Sprintf("role = %q\nlisten = %q\nport = %d\ntorrent_port = %d\n", nd.Role, nd.IP, nd.Port, nd.TorrentPort)
+	if nd.Role == "validator" {
+		var peers []string
+		for _, other := range n.Nodes {
+			if other.Role == "validator" && other != nd {
+				peers = append(peers, fmt.Sprintf("%s@%s:%d", chain.NodeID(other.keys.Node), other.IP, other.consensusPort))
+			}
+		}
+		settings += fmt.Sprintf("consensus_port = %d\nconsensus_peers = %q\n", nd.consensusPort, strings.Join(peers, ","))
 	}
-	role := "light"
-	if custodian {
-		role = "seeder"
-	}
-	settings := fmt.Sprintf("role = %q\nlisten = %q\nport = %d\ntorrent_port = %d\n", role, nd.IP, nd.Port, nd.TorrentPort)
-	if err := durable.Write(filepath.Join(nd.Home, "config.toml"), []byte(settings), 0o644); err != nil {
-		return nil, err
-	}
-	n.Nodes[name] = nd
-	return nd, nil
+	return durable.Write(filepath.Join(nd.Home, "config.toml"), []byte(settings), 0o644)
 }
 
 // Address returns an address of the net that no node has, for a command that
@@ -152,6 +194,17 @@ func (n *Net) Close() error {
 		errs = append(errs, nd.end())
 	}
 	return errors.Join(errs...)
+}
+
+// PeakMemory is the most memory that each node's processes took, added up, in
+// bytes; 0 where the system does not tell.
+func (n *Net) PeakMemory() int64 {
+	var all int64
+	for _, nd := range n.Nodes {
+		nd.notePeak()
+		all += nd.peak
+	}
+	return all
 }
 
 // WriteNetwork writes a copy of the network file that knows only the given
@@ -214,5 +267,5 @@ func (n *Net) Remove() error { return os.RemoveAll(n.Dir) }
 
 // Bootstrap is the multiaddr under which others find the node.
 func (nd *Node) Bootstrap() string {
-	return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", nd.IP, nd.Port, peer.ID(nd.Peer))
+	return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", nd.IP, nd.Port, nd.Peer)
 }

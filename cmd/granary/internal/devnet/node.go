@@ -2,7 +2,6 @@ package devnet
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,7 @@ const (
 // Node is one node of a devnet, running as a child process or not.
 type Node struct {
 	Name        string
+	Role        string // "validator", "seeder" or "light"
 	Home        string
 	IP          netip.Addr
 	Port        int // libp2p
@@ -35,11 +35,13 @@ type Node struct {
 	Args        []string        // further flags of `granary node`
 	Client      *gateway.Client // of the running process
 
-	publisher ed25519.PublicKey
-	process   *exec.Cmd
-	leash     io.Closer // closing it ends the process
-	log       *os.File
-	done      chan struct{} // closed when the process has ended
+	keys          *config.Home
+	consensusPort int
+	process       *exec.Cmd
+	leash         io.Closer // closing it ends the process
+	log           *os.File
+	done          chan struct{} // closed when the process has ended
+	peak          int64         // most memory its processes took, bytes; 0: not known
 }
 
 // Command prepares a child of this binary. The parent's other end of its
@@ -102,11 +104,30 @@ func (nd *Node) Await(ctx context.Context) error {
 	return nil
 }
 
+// notePeak remembers the most memory that the process took, where the system
+// tells.
+func (nd *Node) notePeak() {
+	if nd.process == nil {
+		return
+	}
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", nd.process.Process.Pid))
+	if err != nil {
+		return // not Linux, or gone
+	}
+	for line := range strings.Lines(string(raw)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			nd.peak = max(nd.peak, kib<<10)
+		}
+	}
+}
+
 // Kill ends the process with SIGKILL, as a power cut would.
 func (nd *Node) Kill() error {
 	if nd.process == nil {
 		return nil
 	}
+	nd.notePeak()
 	if err := nd.process.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill %s: %w", nd.Name, err)
 	}

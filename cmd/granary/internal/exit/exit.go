@@ -16,6 +16,9 @@ import (
 	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
+	"granary/ledger"
+	"granary/ledger/chain"
+	"granary/ledger/light"
 	"granary/sampling/kad"
 	"granary/swarm"
 )
@@ -48,6 +51,13 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Code is an outcome that was reported already: only the process's status is
+// left to give.
+type Code int
+
+// Error implements error.
+func (c Code) Error() string { return fmt.Sprintf("exit status %d", int(c)) }
+
 // Usagef returns an error of status Usage with a hint.
 func Usagef(hint, format string, args ...any) error {
 	return &Error{Status: Usage, Err: fmt.Errorf(format, args...), Hint: hint}
@@ -63,12 +73,28 @@ type rule struct {
 var rules = []rule{
 	{context.Canceled, Interrupted, "run the same command again to resume"},
 	{node.ErrRef, Usage, "a REF is an ID, 8 or more of its first hex digits, a magnet link or a .torrent file"},
-	{node.ErrNotPublisher, Failure, "add this home's publisher key (`granary status`) to \"publishers\" in the network file, on every node"},
 	{node.ErrNotFound, TryAgain, "check the ID, and that nodes of this network are reachable: `granary status`"},
 	{node.ErrTooFewRows, Unavailable, "more seeders may come back: run the same command again, or with a longer --timeout"},
 	{node.ErrStalled, TryAgain, "run the same command again to resume, or with a longer --timeout"},
 	{node.ErrNoCustodians, TryAgain, "the block is stored and seeded; `granary show` tells who holds it"},
-	{node.ErrPending, TryAgain, "wait until blocks announced before are held, then try again"},
+	{node.ErrNotCertified, TryAgain, "the block is stored and seeded here; publish it again, and see `granary status` on a validator"},
+	{node.ErrOffline, TryAgain, "check that validators of this network are reachable: `granary status`"},
+	{node.ErrFault, Failure, ""},
+	{light.ErrUnreachable, TryAgain, "check that validators of this network are reachable: `granary status`"},
+	{light.ErrStale, TryAgain, "the chain has stopped, or the network is partitioned: wait for its validators"},
+	{light.ErrForked, Mismatch, "more than a third of the voting power lies: ask the operators before you trust either side"},
+	{light.ErrCheckpoint, Failure, "get a newer network file, with a checkpoint you trust"},
+	{light.ErrClock, Failure, "set this machine's clock"},
+	{light.ErrLying, Mismatch, "ask other providers: get a newer network file"},
+	{ledger.ErrCredits, Failure, "the publisher key needs credits: `granary status` shows it"},
+	{ledger.ErrPending, TryAgain, "wait until this key's last block is certified or has expired"},
+	{ledger.ErrFull, TryAgain, "wait until blocks announced before are certified"},
+	{ledger.ErrKeep, Usage, "choose a smaller --keep"},
+	{ledger.ErrNonce, TryAgain, "run it again"},
+	{ledger.ErrNotFound, Failure, "check the reference: the ledger has nothing of that kind"},
+	{chain.ErrPortInUse, TryAgain, "choose another with --consensus-port, or 0 for any free one"},
+	{chain.ErrLocked, Locked, "stop the other process, or choose another --home"},
+	{chain.ErrGenesis, Failure, "choose another --home for this network"},
 	{folder.ErrExists, Usage, "choose another output, or say --force to replace it"},
 	{config.ErrNoHome, Usage, "prepare it with `granary init --network FILE`, or name the network: --network FILE"},
 	{config.ErrNetwork, Usage, "ask whoever runs the network for its file; docs/network-file.md describes it"},
@@ -99,6 +125,9 @@ var rules = []rule{
 func Of(err error) (status int, hint string) {
 	if err == nil {
 		return OK, ""
+	}
+	if c, ok := errors.AsType[Code](err); ok {
+		return int(c), ""
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Status, e.Hint

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"granary/cmd/granary/internal/node"
@@ -106,9 +107,9 @@ func (c *Client) Delete(ctx context.Context, ref string) error {
 
 // Publish hands content to the node; see node.Publish.
 func (c *Client) Publish(ctx context.Context, name string, content io.Reader, opt node.PublishOptions, report node.Report) (node.PublishResult, error) {
-	q := url.Values{"name": {name}, "patience": {opt.Patience.String()}}
-	if opt.Announced {
-		q.Set("wait", "announced")
+	q := url.Values{
+		"name": {name}, "patience": {opt.Patience.String()},
+		"wait": {string(opt.Wait)}, "keep": {strconv.Itoa(opt.Keep)},
 	}
 	var r node.PublishResult
 	return r, c.stream(ctx, "/v1/blocks?"+q.Encode(), content, report, &r)
@@ -121,15 +122,65 @@ func (c *Client) Fetch(ctx context.Context, ref node.Ref, opt node.FetchOptions,
 	for _, p := range opt.Peers {
 		q.Add("peer", p.String())
 	}
-	name, body := ref.Prefix, io.Reader(nil)
-	if name == "" {
-		name = ref.ID.String()
-	}
+	var body io.Reader
 	if ref.Bundle != nil {
 		body = bytes.NewReader(ref.Bundle.Torrent())
 	}
 	var r node.FetchResult
-	return r, c.stream(ctx, "/v1/blocks/"+name+"/fetch?"+q.Encode(), body, report, &r)
+	return r, c.stream(ctx, "/v1/blocks/"+refPath(ref)+"/fetch?"+q.Encode(), body, report, &r)
+}
+
+// Verify makes the node test whether a block is available; see node.Verify.
+func (c *Client) Verify(ctx context.Context, ref node.Ref, opt node.VerifyOptions, report node.Report) (node.VerifyResult, error) {
+	var r node.VerifyResult
+	return r, c.stream(ctx, "/v1/blocks/"+refPath(ref)+"/verify?"+verifyQuery(opt), nil, report, &r)
+}
+
+func verifyQuery(opt node.VerifyOptions) string {
+	return url.Values{
+		"bits": {strconv.Itoa(opt.Bits)}, "patience": {opt.Patience.String()},
+		"escalate": {strconv.FormatBool(opt.Escalate)},
+	}.Encode()
+}
+
+// Watch makes the node follow the ledger and test what is certified, until ctx
+// ends; see node.Watch.
+func (c *Client) Watch(ctx context.Context, opt node.VerifyOptions, emit func(node.Watched) error) error {
+	body, err := c.do(ctx, http.MethodPost, "/v1/watch?"+verifyQuery(opt), nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	d := json.NewDecoder(body)
+	for {
+		var seen node.Watched
+		if err := d.Decode(&seen); err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		if err := emit(seen); err != nil {
+			return err
+		}
+	}
+}
+
+// Withhold makes a devnet's node drop the pieces of a block in these groups.
+func (c *Client) Withhold(ctx context.Context, id string, groups uint64) error {
+	body, err := c.do(ctx, http.MethodPost, "/v1/faults/withhold/"+id+"?groups="+strconv.FormatUint(groups, 16), nil)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// refPath is how a reference travels: a torrent's content goes in the body.
+func refPath(ref node.Ref) string {
+	switch {
+	case ref.Index != nil:
+		return url.PathEscape("#" + strconv.FormatUint(*ref.Index, 10))
+	case ref.Prefix != "":
+		return ref.Prefix
+	}
+	return ref.ID.String()
 }
 
 func (c *Client) get(ctx context.Context, path string, v any) error {

@@ -19,6 +19,7 @@ import (
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
+	"granary/sampling"
 )
 
 // maxTorrent bounds the .torrent that a fetch request may carry.
@@ -73,7 +74,10 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("GET /v1/blocks/{ref}/torrent", g.torrent)
 	mux.HandleFunc("GET /v1/blocks/{ref}/content", g.content)
 	mux.HandleFunc("POST /v1/blocks/{ref}/fetch", g.fetch)
+	mux.HandleFunc("POST /v1/blocks/{ref}/verify", g.verify)
 	mux.HandleFunc("DELETE /v1/blocks/{ref}", g.delete)
+	mux.HandleFunc("POST /v1/watch", g.watch)
+	mux.HandleFunc("POST /v1/faults/withhold/{ref}", g.withhold)
 	return mux
 }
 
@@ -153,7 +157,12 @@ func (g gateway) publish(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, exit.Usagef("", "patience: %w", err))
 		return
 	}
-	opt := node.PublishOptions{Announced: q.Get("wait") == "announced", Patience: patience}
+	keep, err := strconv.Atoi(q.Get("keep"))
+	if err != nil {
+		reply(w, nil, exit.Usagef("", "keep: %w", err))
+		return
+	}
+	opt := node.PublishOptions{Wait: node.Wait(q.Get("wait")), Keep: keep, Patience: patience}
 	stream(w, func(report node.Report) (any, error) {
 		p, err := g.n.Publish(r.Context(), q.Get("name"), r.Body, opt, report)
 		if err != nil {
@@ -176,6 +185,58 @@ func (g gateway) fetch(w http.ResponseWriter, r *http.Request) {
 		}
 		return f.Result(), nil
 	})
+}
+
+func (g gateway) verify(w http.ResponseWriter, r *http.Request) {
+	ref, err := node.ParseRef(r.PathValue("ref"))
+	opt, oerr := verifyOptions(r)
+	if err = errors.Join(err, oerr); err != nil {
+		reply(w, nil, err)
+		return
+	}
+	stream(w, func(report node.Report) (any, error) {
+		v, err := g.n.Verify(r.Context(), ref, opt, report)
+		if err != nil {
+			return nil, err
+		}
+		return v.Result(), nil
+	})
+}
+
+func verifyOptions(r *http.Request) (node.VerifyOptions, error) {
+	q := r.URL.Query()
+	bits, err := strconv.Atoi(q.Get("bits"))
+	patience, perr := time.ParseDuration(q.Get("patience"))
+	if err = errors.Join(err, perr); err != nil {
+		return node.VerifyOptions{}, exit.Usagef("", "%w", err)
+	}
+	if bits < 0 || bits > erasure.MaxBits {
+		return node.VerifyOptions{}, exit.Usagef("", "%d bits of confidence are not 1 to %d", bits, erasure.MaxBits)
+	}
+	return node.VerifyOptions{Bits: bits, Patience: patience, Escalate: q.Get("escalate") == "true"}, nil
+}
+
+// watch streams what a watcher sees, a line each, until the caller goes away.
+func (g gateway) watch(w http.ResponseWriter, r *http.Request) {
+	opt, err := verifyOptions(r)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_ = g.n.Watch(r.Context(), opt, func(seen node.Watched) { // ends when the caller goes away
+		line(w, seen)
+	})
+}
+
+// withhold makes the node drop pieces of a block: a fault, for devnets.
+func (g gateway) withhold(w http.ResponseWriter, r *http.Request) {
+	id, err := erasure.ParseID(r.PathValue("ref"))
+	groups, gerr := strconv.ParseUint(r.URL.Query().Get("groups"), 16, 64)
+	if err = errors.Join(err, gerr); err == nil {
+		err = g.n.Withhold(r.Context(), id, sampling.GroupSet(groups))
+	}
+	reply(w, struct{}{}, err)
 }
 
 func fetchRequest(r *http.Request) (node.Ref, node.FetchOptions, error) {
@@ -236,27 +297,29 @@ func stream(w http.ResponseWriter, call func(node.Report) (any, error)) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	// Progress goes out while the request's body is still coming in.
 	_ = http.NewResponseController(w).EnableFullDuplex()
-	line := func(v any) {
-		var buf bytes.Buffer
-		if err := json.NewEncoder(&buf).Encode(v); err != nil {
-			panic(fmt.Sprintf("BUG: encode %T: %v", v, err))
-		}
-		w.Write(buf.Bytes())
-		_ = http.NewResponseController(w).Flush() // a reader that went away cancels r.Context
-	}
 	var last time.Time
 	result, err := call(func(p node.Progress) {
 		if done := p.Done == p.Total; done || time.Since(last) > 100*time.Millisecond {
 			last = time.Now()
-			line(NewProgress(p))
+			line(w, NewProgress(p))
 		}
 	})
 	if err != nil {
-		line(NewError(err))
+		line(w, NewError(err))
 		return
 	}
-	line(struct {
+	line(w, struct {
 		Kind
 		Result any `json:"result"`
 	}{Kind{"result", Schema}, result})
+}
+
+// line writes one object and a newline, and sends it off.
+func line(w http.ResponseWriter, v any) {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(v); err != nil {
+		panic(fmt.Sprintf("BUG: encode %T: %v", v, err))
+	}
+	w.Write(buf.Bytes())
+	_ = http.NewResponseController(w).Flush() // a reader that went away cancels r.Context
 }

@@ -1,10 +1,10 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -12,112 +12,110 @@ import (
 	"granary/blobstore"
 	"granary/erasure"
 	"granary/ledger"
-	"granary/sampling/kad"
 )
 
 const (
-	// maxPending bounds the padded bytes of announced blocks whose share is
-	// still being fetched.
-	maxPending = 1 << 30
+	// maxPending bounds the padded bytes of blocks that are being taken up. The
+	// ledger bounds what awaits certificates likewise.
+	maxPending = 2 << 30
 
-	noteAnnouncement = "announcement" // an announcement we accepted, as it came
-	notePublished    = "published"    // an announcement we signed
+	noteIndex = "index" // log index of the announcement for which a block is kept, in decimal
+	noteOwn   = "own"   // published or asked for here: kept whatever the ledger says
 
-	// reannounceEvery is how often a publisher repeats an announcement, for
-	// custodians that joined since.
-	reannounceEvery = time.Minute
-
-	// custodyPatience is how long a share may make no progress before its
-	// slot is given to other blocks; the next announcement takes it up again.
+	// custodyPatience is how long a block may make no progress before its slot
+	// is given to others; the next start takes it up again.
 	custodyPatience = 10 * time.Minute
 )
 
-// checkAnnouncement decides what is relayed: well-formed, for this chain,
-// signed by one of the network's publishers.
-func (n *Node) checkAnnouncement(msg []byte) kad.Judgement {
-	a, err := ledger.ParseAnnouncement(n.cfg.Chain, msg)
-	if err != nil || n.cfg.MayPublish == nil || !n.cfg.MayPublish(a.Publisher) {
-		return kad.Reject
-	}
-	return kad.Accept
+// pending is a block that is being taken up.
+type pending struct {
+	index uint64 // of its announcement in the log
+	size  int64  // padded bytes of both files
+	stop  context.CancelFunc
 }
 
-// heard takes up an announcement that checkAnnouncement let pass.
-func (n *Node) heard(from peer.ID, msg []byte) {
-	if !n.cfg.Custodian || from == n.host.ID() {
-		return
-	}
-	a, err := ledger.ParseAnnouncement(n.cfg.Chain, msg)
-	if err != nil {
-		return
-	}
-	id := a.Info.ID()
-	if !n.admit(id, 2*a.Info.Geometry().PaddedLength()) {
-		n.log.Debug("announcement deferred", "block", id.Short())
-		return // busy with it already, or too much pending: it will be repeated
-	}
-	n.background(func(ctx context.Context) {
-		defer n.dismiss(id)
-		b, err := n.accept(ctx, a, from, msg)
-		if err == nil {
-			err = n.fetchShare(ctx, b, a.Peers)
-		}
-		if err != nil && ctx.Err() == nil {
-			n.log.Warn("custody not complete", "block", id.Short(), "err", err)
-		}
-	})
-}
-
-// admit reserves room for a block among the pending ones.
-func (n *Node) admit(id erasure.ID, size int64) bool {
+// admit reserves a slot for a block among the pending ones; dismiss frees it.
+func (n *Node) admit(id erasure.ID, index uint64, size int64) (context.Context, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var pending int64
-	for _, bytes := range n.custody {
-		pending += bytes
+	all := size
+	for _, p := range n.pending {
+		all += p.size
 	}
-	if _, busy := n.custody[id]; busy || pending+size > maxPending {
-		return false
+	if _, busy := n.pending[id]; busy || all > maxPending {
+		return nil, false
 	}
-	n.custody[id] = size
-	return true
+	ctx, stop := context.WithCancel(n.ctx)
+	n.pending[id] = pending{index: index, size: size, stop: stop}
+	return ctx, true
 }
 
 func (n *Node) dismiss(id erasure.ID) {
 	n.mu.Lock()
-	delete(n.custody, id)
-	n.mu.Unlock()
+	defer n.mu.Unlock()
+	n.pending[id].stop()
+	delete(n.pending, id)
 }
 
-// accept stores an announced block's description, asked of the relaying peer,
-// of those the announcement names, and of whoever else holds it.
-func (n *Node) accept(ctx context.Context, a ledger.Announcement, from peer.ID, msg []byte) (*blobstore.Block, error) {
-	id := a.Info.ID()
+// dismissAt ends the work on the announcement at a log index, if any.
+func (n *Node) dismissAt(index uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.pending {
+		if p.index == index {
+			p.stop()
+		}
+	}
+}
+
+// accept stores an announced block's description, asked of those the record
+// names, of the validators, and of whoever else holds it.
+func (n *Node) accept(ctx context.Context, index uint64, r ledger.Record) (*blobstore.Block, error) {
+	id := r.ID()
 	b, err := n.store.Block(id)
-	if errors.Is(err, blobstore.ErrNotFound) {
+	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, blobstore.ErrDamaged) {
 		look, cancel := context.WithTimeout(ctx, custodyPatience)
 		defer cancel()
-		b, err = n.describe(look, Ref{ID: id}, append(peerIDs(a.Peers), from), nil)
+		b, err = n.describe(look, Ref{ID: id}, n.sources(r.Peers), nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("describe %s: %w", id.Short(), err)
 	}
-	if !bytes.Equal(b.Note(noteAnnouncement), msg) {
-		if err := b.SetNote(ctx, noteAnnouncement, msg); err != nil {
-			return nil, err
-		}
+	if err := b.SetNote(ctx, noteIndex, strconv.AppendUint(nil, index, 10)); err != nil {
+		return nil, err
 	}
 	return b, n.seed(b)
 }
 
+// sources is whom to ask first for an announced block: those that its
+// publisher named, then the validators.
+func (n *Node) sources(named []ledger.PeerID) []peer.ID {
+	var all []peer.ID
+	for _, raw := range named {
+		if p, err := peer.IDFromBytes(raw); err == nil && p != n.host.ID() {
+			all = append(all, p)
+		}
+	}
+	return append(all, n.validators()...)
+}
+
 // keepShare takes up the custody of a stored block again.
-func (n *Node) keepShare(b *blobstore.Block, peers [][]byte) {
-	if b.Held().Contains(n.owed(b)) || !n.admit(b.ID(), 2*b.Geometry().PaddedLength()) {
+func (n *Node) keepShare(b *blobstore.Block) {
+	if b.Held().Contains(n.owed(b)) {
 		return
 	}
-	n.background(func(ctx context.Context) {
+	index, err := strconv.ParseUint(string(b.Note(noteIndex)), 10, 64)
+	if err != nil {
+		n.log.Warn("note not read", "block", b.ID().Short(), "err", err)
+		return
+	}
+	ctx, ok := n.admit(b.ID(), index, 2*b.Geometry().PaddedLength())
+	if !ok {
+		return
+	}
+	n.background(func(context.Context) {
 		defer n.dismiss(b.ID())
-		if err := n.fetchShare(ctx, b, peers); err != nil && ctx.Err() == nil {
+		if err := n.fetchShare(ctx, b, nil); err != nil && ctx.Err() == nil {
 			n.log.Warn("custody not complete", "block", b.ID().Short(), "err", err)
 		}
 	})
@@ -125,55 +123,46 @@ func (n *Node) keepShare(b *blobstore.Block, peers [][]byte) {
 
 // fetchShare gets the pieces we owe by BitTorrent. When they are k rows or
 // more, any k rows are fetched and the rest is computed.
-func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, peers [][]byte) error {
+func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledger.PeerID) error {
 	owed := n.owed(b)
 	if b.Held().Contains(owed) {
 		return nil
+	}
+	if b.Geometry().RowsIn(owed) >= b.Geometry().K() {
+		if err := n.fetchWhole(ctx, b, named); err != nil {
+			return err
+		}
+		return n.seed(b)
 	}
 	t, err := n.swarm.Add(b)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	defer n.supply(ctx, t, b.ID(), peerIDs(peers), nil)()
+	defer n.supply(ctx, t, b.ID(), n.sources(named), nil)()
 	ctx, cancel := patient(ctx, b, custodyPatience)
 	defer cancel()
-	if b.Geometry().RowsIn(owed) >= b.Geometry().K() {
-		if err = t.FetchAny(ctx, nil); err == nil {
-			err = b.Complete(ctx, nil)
-		}
-	} else {
-		err = t.Fetch(ctx, owed)
-	}
-	if err != nil {
+	if err := t.Fetch(ctx, owed); err != nil {
 		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	n.log.Info("share held", "block", b.ID().Short(), "pieces", b.Held().Count(), "dur", time.Since(began))
 	return n.seed(b)
 }
 
-// reannounce repeats our own announcement until the node closes.
-func (n *Node) reannounce(ctx context.Context, id erasure.ID, msg []byte) {
-	tick := time.NewTicker(reannounceEvery)
-	defer tick.Stop()
-	for {
-		if err := n.host.Announce(ctx, msg); err != nil && ctx.Err() == nil {
-			n.log.Warn("announcement not sent", "block", id.Short(), "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// fetchWhole gets any k rows by BitTorrent and computes the rest; it returns
+// erasure.ErrNotClean if they belong to no clean block.
+func (n *Node) fetchWhole(ctx context.Context, b *blobstore.Block, named []ledger.PeerID) error {
+	t, err := n.swarm.Add(b)
+	if err != nil {
+		return err
 	}
-}
-
-func peerIDs(raw [][]byte) []peer.ID {
-	var ids []peer.ID
-	for _, b := range raw {
-		if p, err := peer.IDFromBytes(b); err == nil {
-			ids = append(ids, p)
-		}
+	defer n.supply(ctx, t, b.ID(), n.sources(named), nil)()
+	ctx, cancel := patient(ctx, b, custodyPatience)
+	defer cancel()
+	if err := t.FetchAny(ctx, nil); err != nil {
+		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
-	return ids
+	n.coding.Lock() // tables and bands take memory: one block at a time
+	defer n.coding.Unlock()
+	return b.Complete(ctx, nil)
 }

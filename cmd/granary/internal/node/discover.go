@@ -109,7 +109,19 @@ func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []n
 	if ref.Bundle != nil {
 		return n.store.Put(ctx, *ref.Bundle)
 	}
+	b, err := n.lookUp(ctx, ref.ID, first, addrs)
+	if err != nil {
+		return nil, err
+	}
+	// The lookup may have used up its time; what it brought is kept.
+	return n.store.Put(context.WithoutCancel(ctx), b)
+}
+
+// lookUp returns a block's description from the first holder that has it, or
+// from stock clients at addrs. It ends with ErrNotFound when ctx does.
+func (n *Node) lookUp(ctx context.Context, id erasure.ID, first []peer.ID, addrs []netip.AddrPort) (erasure.Bundle, error) {
 	look, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
 	found := make(chan erasure.Bundle, 1)
 	offer := func(b erasure.Bundle) {
@@ -120,42 +132,40 @@ func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []n
 		}
 	}
 	wg.Go(func() {
-		n.eachHolder(look, ref.ID, first, func(p peer.ID, hello kad.Hello, err error) {
+		n.eachHolder(look, id, first, func(p peer.ID, hello kad.Hello, err error) {
 			if err != nil || !hello.Known {
 				return
 			}
-			if b, err := n.host.Bundle(look, p, ref.ID); err == nil {
+			if b, err := n.host.Bundle(look, p, id); err == nil {
 				offer(b)
 			} else if look.Err() == nil {
-				n.log.Debug("description refused", "peer", p, "block", ref.ID.Short(), "err", err)
+				n.log.Debug("description refused", "peer", p, "block", id.Short(), "err", err)
 			}
 		})
 	})
 	if len(addrs) > 0 {
 		wg.Go(func() {
-			b, err := n.swarm.Describe(look, ref.ID, addrs)
+			b, err := n.swarm.Describe(look, id, addrs)
 			if err == nil {
 				offer(b)
 			} else if look.Err() == nil {
-				n.log.Debug("no description from the swarm", "block", ref.ID.Short(), "err", err)
+				n.log.Debug("no description from the swarm", "block", id.Short(), "err", err)
 			}
 		})
 	}
-	<-look.Done()
-	cancel()
 	wg.Wait()
 	select {
 	case b := <-found:
-		return n.store.Put(ctx, b)
+		return b, nil
 	default:
 	}
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return nil, ctx.Err()
+		return erasure.Bundle{}, ctx.Err()
 	}
 	if err := n.foreign(context.WithoutCancel(ctx)); err != nil {
-		return nil, err
+		return erasure.Bundle{}, err
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNotFound, ref.ID)
+	return erasure.Bundle{}, fmt.Errorf("%w: %s", ErrNotFound, id)
 }
 
 // foreign returns kad.ErrOtherChain if the peers we are connected to, of which

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"granary/blobstore"
+	"granary/erasure"
+	"granary/ledger"
 	"granary/swarm"
 )
 
@@ -29,6 +31,8 @@ type Fetched struct {
 	Rows   int          // rows held when decoding began
 	Peers  int          // peers connected at the end
 	Banned []netip.Addr // peers that sent wrong bytes, all torrents together
+	Ledger string       // what the ledger says of the block
+	Height int64        // of its certificate, 0 without one
 	Took   time.Duration
 }
 
@@ -57,17 +61,22 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 			return got, err
 		}
 	}
+	if err := b.SetNote(ctx, noteOwn, []byte("fetched")); err != nil {
+		return got, err
+	}
 	got.Took, got.Banned = time.Since(began), n.swarm.Banned()
+	got.Ledger, got.Height = n.standing(ctx, b.ID())
 	return got, n.seed(b)
 }
 
 // locate returns the stored block of ref, with its description looked up when
 // the store does not have it.
 func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Report) (*blobstore.Block, error) {
-	id, err := n.Resolve(ref)
+	id, err := n.ResolveInLedger(ctx, ref, opt.Patience)
 	if err != nil {
 		return nil, err
 	}
+	ref.ID, ref.Prefix, ref.Index = id, "", nil
 	b, err := n.store.Block(id)
 	if !errors.Is(err, blobstore.ErrNotFound) {
 		return b, err
@@ -76,6 +85,24 @@ func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Rep
 	look, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
 	return n.describe(look, ref, nil, opt.Peers)
+}
+
+// standing says in words what the ledger has about a block, and at which
+// height it was certified. The content proves itself: a ledger that cannot be
+// reached holds up nobody.
+func (n *Node) standing(ctx context.Context, id erasure.ID) (string, int64) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	found, err := n.light.Find(ctx, id)
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		return "unknown to it", 0
+	case err != nil:
+		return "not reached", 0
+	case found.Status == ledger.Certified:
+		return found.Status.String(), found.Outcome.Height
+	}
+	return found.Status.String(), 0
 }
 
 // fill downloads any k rows of b and computes the rest.

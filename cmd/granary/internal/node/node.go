@@ -11,20 +11,23 @@ import (
 
 	"granary/blobstore"
 	"granary/erasure"
+	"granary/ledger"
+	"granary/ledger/chain"
+	"granary/ledger/light"
 	"granary/sampling/kad"
 	"granary/swarm"
 )
 
-// Config is what a node is made of. Chain, Node key and Dir are required; the
+// Config is what a node is made of. Dir, Genesis and Identity are required; the
 // zero value of the rest works.
 type Config struct {
-	Dir        string             // the home: blocks and index
-	Chain      string             // chain ID
-	Identity   ed25519.PrivateKey // libp2p identity
+	Dir        string // the home: blocks, index, and what is kept of the ledger
+	Genesis    ledger.Genesis
+	Checkpoint *light.Checkpoint  // a header to trust; nil: trust follows from the genesis
+	Identity   ed25519.PrivateKey // libp2p identity, also on the consensus port
 	Publisher  ed25519.PrivateKey // signs announcements; nil: the node does not publish
-	MayPublish func(ed25519.PublicKey) bool
+	Validator  *Validator         // nil: the node runs no chain
 	Bootstrap  []string
-	Custody    int  // groups of 64 that each custodian of the network keeps
 	Custodian  bool // keep our own share of what is announced
 	Guest      bool // a one-shot command: DHT client, serves while it runs
 	Devnet     bool
@@ -54,23 +57,32 @@ type Node struct {
 	log   *slog.Logger
 	swarm *swarm.Swarm
 	host  *kad.Host
+	chain *chain.Chain  // of a validator; nil otherwise
+	light *light.Client // through which the ledger is read
+	news  chan struct{} // the ledger may have moved
 
 	ctx  context.Context // ends at Close; background work hangs on it
 	stop context.CancelFunc
 	work sync.WaitGroup
 
 	mu      sync.Mutex
-	custody map[erasure.ID]int64 // guarded by mu: padded bytes of blocks whose share is being fetched
-	closed  bool                 // guarded by mu: no new background work
+	pending map[erasure.ID]pending // guarded by mu: blocks that are being taken up
+	ledger  LedgerStatus           // guarded by mu: what the last look at the ledger gave
+	own     []byte                 // guarded by mu: the light block of our own chain that we announce
+	closed  bool                   // guarded by mu: no new background work
+
+	coding    sync.Mutex // held while a block that we keep for others is decoded
+	attesting sync.Mutex // held while an attestation is signed and submitted
+	nonce     uint64     // guarded by attesting: the last that we used
 }
 
-// Open starts a node: store, swarm, network, then the work that was left
-// undone when it last stopped. Close ends it.
+// Open starts a node: store, swarm, network, ledger, then the work that was
+// left undone when it last stopped. Close ends it.
 func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, custody: map[erasure.ID]int64{}}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -95,9 +107,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.host, err = kad.Open(ctx, kad.Config{
-		Chain: cfg.Chain, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
+		Chain: cfg.Genesis.ChainID, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
 		Bootstrap: cfg.Bootstrap, Devnet: cfg.Devnet, Client: cfg.Guest,
-		CustodyCount: cfg.Custody, Custodian: cfg.Custodian,
+		CustodyCount: cfg.Genesis.Params.Custody, Custodian: cfg.Custodian,
 		TorrentPort: n.swarm.Port(), Logger: n.log,
 	}, source{n})
 	if err != nil {
@@ -106,25 +118,33 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Custodian {
 		n.groups = n.host.Groups()
 	}
-	if err := n.host.OnAnnounce(n.checkAnnouncement, n.heard); err != nil {
-		return nil, fmt.Errorf("listen for announcements: %w", err)
+	if err := n.openLedger(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.host.OnAnnounce(n.judgeHead, n.heardHead); err != nil {
+		return nil, err
 	}
 	return n, n.resume()
 }
 
-// resume seeds what the store holds and takes up unfinished custody.
+// resume seeds what the store holds, takes up unfinished custody, and begins
+// to follow the ledger.
 func (n *Node) resume() error {
 	for _, b := range n.store.Blocks() {
 		if err := n.seed(b); err != nil {
 			return err
 		}
-		if msg := b.Note(noteAnnouncement); msg != nil && n.cfg.Custodian {
-			n.keepShare(b, nil)
-		}
-		if msg := b.Note(notePublished); msg != nil {
-			n.background(func(ctx context.Context) { n.reannounce(ctx, b.ID(), msg) })
+		if n.cfg.Custodian && b.Note(noteIndex) != nil {
+			n.keepShare(b)
 		}
 	}
+	if n.chain != nil {
+		if err := n.takeUpPending(); err != nil {
+			return err
+		}
+		n.background(n.proclaim)
+	}
+	n.background(n.follow)
 	return nil
 }
 
@@ -164,6 +184,9 @@ func (n *Node) Close() error {
 		errs = append(errs, n.host.Close())
 	}
 	n.work.Wait()
+	if n.chain != nil {
+		errs = append(errs, n.chain.Close())
+	}
 	if n.swarm != nil {
 		errs = append(errs, n.swarm.Close())
 	}

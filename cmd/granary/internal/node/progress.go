@@ -5,17 +5,17 @@ import "errors"
 // Errors of the use cases; internal/exit gives each its status and hint.
 var (
 	ErrRef          = errors.New("not a reference to a block")
-	ErrNotPublisher = errors.New("this home may not publish on this network")
 	ErrNotFound     = errors.New("no reachable node knows the block")
 	ErrTooFewRows   = errors.New("too few rows can be had")
 	ErrStalled      = errors.New("the download makes no progress")
 	ErrNoCustodians = errors.New("no custodian reported its share held")
-	ErrPending      = errors.New("1 GiB of announced blocks is still on its way")
+	ErrNotCertified = errors.New("the block was not certified")
+	ErrOffline      = errors.New("the ledger cannot be read")
 )
 
 // Progress tells how far a use case is. Stages come in the order in which the
-// work is done: "encode", "announce", "custody" when publishing; "find",
-// "fetch", "decode" when fetching.
+// work is done: "encode", "certify", "custody" when publishing; "find", "fetch",
+// "decode" when fetching; "sample" when verifying.
 type Progress struct {
 	Stage string `json:"stage"`
 	Done  int64  `json:"done"`

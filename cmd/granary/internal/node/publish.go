@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -11,40 +11,65 @@ import (
 	"granary/blobstore"
 	"granary/erasure"
 	"granary/ledger"
+	"granary/ledger/light"
 	"granary/sampling"
 	"granary/sampling/kad"
 )
 
-// PublishOptions say what publishing waits for.
+// PublishOptions say how to publish; the zero value works.
 type PublishOptions struct {
-	Announced bool          // return once the announcement is sent
-	Patience  time.Duration // give up after so long without news; 0: one minute
+	Wait     Wait
+	Keep     int           // days that custodians and validators owe the block; 0: DefaultKeep
+	Patience time.Duration // give up after so long without news; 0: one minute
 }
+
+// DefaultKeep is for how many days a block is published unless said otherwise.
+const DefaultKeep = 30
+
+// Wait is what publishing waits for.
+type Wait string
+
+// What publishing can wait for.
+const (
+	WaitAnnounced Wait = "announced" // the announcement is in the ledger
+	WaitCertified Wait = "certified" // more than two thirds of the power attested the block; the default
+	WaitCustody   Wait = "custody"   // and every live custodian holds its share
+)
 
 // Published tells how a block was handed to the network.
 type Published struct {
 	Block   *blobstore.Block
 	Encoded time.Duration // from the first byte to fsynced rows
-	Holders []Holder      // custodians that hold their share; empty with Announced
+	Found   light.Found   // what the ledger has
+	Took    time.Duration // from the announcement's submission to its certificate
+	Holders []Holder      // custodians that hold their share; only with WaitCustody
 }
 
-// pollCustody is how often custodians are asked what they hold.
-const pollCustody = 300 * time.Millisecond
+// pollCustody is how often custodians are asked what they hold, and the
+// ledger how far a block is.
+const pollCustody = 200 * time.Millisecond
 
-// Publish stores what r holds as a block named name, signs and sends its
-// announcement, and waits until every live custodian holds its share. Before
-// it returns without an error all rows are fsynced here; they are seeded and
-// announced again for as long as the node runs.
+// Publish stores what r holds as a block named name, announces it in the
+// ledger, and waits as told. Before it returns without an error all rows are
+// fsynced here; they are seeded for as long as the node runs.
 //
-// Errors: ErrNotPublisher, erasure.ErrName, erasure.ErrLength,
-// blobstore.ErrQuota, ErrNoCustodians (the block is stored and announced).
+// Errors: erasure.ErrName, erasure.ErrLength, blobstore.ErrQuota, the ledger's
+// refusals, ErrNotCertified and ErrNoCustodians (the block is stored).
 func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt PublishOptions, report Report) (Published, error) {
-	if n.cfg.Publisher == nil || n.cfg.MayPublish == nil ||
-		!n.cfg.MayPublish(n.cfg.Publisher.Public().(ed25519.PublicKey)) {
-		return Published{}, ErrNotPublisher
+	if n.cfg.Publisher == nil {
+		return Published{}, errors.New("this node has no publisher key")
+	}
+	if opt.Patience == 0 {
+		opt.Patience = defaultPatience
+	}
+	if opt.Keep == 0 {
+		opt.Keep = DefaultKeep
 	}
 	began := time.Now()
 	b, err := n.store.Import(ctx, name, r, report.bytes("encode"))
+	if err == nil {
+		err = b.SetNote(ctx, noteOwn, []byte("published"))
+	}
 	if err != nil {
 		return Published{}, fmt.Errorf("store %q: %w", name, err)
 	}
@@ -52,47 +77,113 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 	if err := n.seed(b); err != nil {
 		return p, err
 	}
-	if err := n.announce(ctx, b); err != nil {
+	began = time.Now()
+	if err := n.announce(ctx, b, opt); err != nil {
 		return p, err
 	}
-	report.to(Progress{Stage: "announce", Done: 1, Total: 1, Unit: "announcement"})
-	if opt.Announced {
-		return p, nil
+	p.Found, err = n.awaitCertificate(ctx, b.ID(), opt, report)
+	p.Took = time.Since(began)
+	if err != nil || opt.Wait != WaitCustody {
+		return p, err
 	}
 	p.Holders, err = n.awaitCustody(ctx, b, opt, report)
 	return p, err
 }
 
-// announce signs b's announcement, keeps it, and repeats it from now on.
-func (n *Node) announce(ctx context.Context, b *blobstore.Block) error {
-	a := ledger.Announcement{
-		Info:      b.Bundle().Info,
-		Peers:     [][]byte{[]byte(n.host.ID())},
-		Publisher: n.cfg.Publisher.Public().(ed25519.PublicKey),
+// announce submits the block's record to the ledger, unless the ledger has it
+// from us and it still awaits its certificate.
+func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOptions) error {
+	key := ledger.KeyOf(n.cfg.Publisher)
+	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
+	defer cancel()
+	if err := n.synced(ctx); err != nil {
+		return err
 	}
-	msg, err := a.Sign(n.cfg.Chain, n.cfg.Publisher)
+	found, err := n.light.Find(ctx, b.ID())
+	if err == nil && found.Status == ledger.Pending && found.Record().Publisher == key {
+		return nil
+	}
+	account, err := n.light.Account(ctx, key)
+	if err != nil {
+		return fmt.Errorf("read own account: %w", err)
+	}
+	raw, err := ledger.SignAnnounce(n.cfg.Genesis.ChainID, n.cfg.Publisher, account.Nonce+1, ledger.Record{
+		Info: b.Bundle().Info, Keep: uint32(opt.Keep), Peers: []ledger.PeerID{ledger.PeerID(n.host.ID())},
+	})
 	if err != nil {
 		return fmt.Errorf("sign announcement: %w", err)
 	}
-	known := b.Note(notePublished) != nil
-	if err := b.SetNote(ctx, notePublished, msg); err != nil {
-		return err
-	}
-	if err := n.host.Announce(ctx, msg); err != nil {
+	if err := n.light.Submit(ctx, raw); err != nil {
 		return fmt.Errorf("announce %s: %w", b.ID().Short(), err)
 	}
-	if !known {
-		n.background(func(ctx context.Context) { n.reannounce(ctx, b.ID(), msg) })
-	}
 	return nil
+}
+
+// synced waits until the light client has a fresh verified head. What time may
+// mend is waited for: providers not found yet, a chain before its first block.
+func (n *Node) synced(ctx context.Context) error {
+	for {
+		st, err := n.light.Update(ctx)
+		n.setLedger(st, err)
+		if err == nil {
+			return nil
+		}
+		for _, final := range []error{light.ErrForked, light.ErrCheckpoint, light.ErrClock} {
+			if errors.Is(err, final) {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pollCustody):
+		}
+	}
+}
+
+// awaitCertificate follows a block in the ledger until it is where opt wants
+// it, or expires.
+func (n *Node) awaitCertificate(ctx context.Context, id erasure.ID, opt PublishOptions, report Report) (light.Found, error) {
+	var seen light.Found
+	since := time.Now()
+	for {
+		found, err := n.light.Find(ctx, id)
+		switch {
+		case ctx.Err() != nil:
+			return seen, ctx.Err()
+		case err != nil:
+			n.log.Debug("block not found in the ledger yet", "block", id.Short(), "err", err)
+		default:
+			if found.Power != seen.Power || found.Status != seen.Status {
+				since = time.Now()
+			}
+			seen = found
+			report.to(Progress{
+				Stage: "certify", Done: found.Power, Total: found.Total, Unit: "of the voting power",
+				Text: fmt.Sprintf("announced at height %d", found.Announcement.Height),
+			})
+			if found.Status == ledger.Certified || opt.Wait == WaitAnnounced {
+				return found, nil
+			}
+			if found.Status == ledger.Expired {
+				return found, fmt.Errorf("%w: %d of %d voting power attested %s before it expired at height %d",
+					ErrNotCertified, found.Power, found.Total, id.Short(), found.Outcome.Height)
+			}
+		}
+		if time.Since(since) > opt.Patience {
+			return seen, fmt.Errorf("%w: no news of %s for %v", ErrNotCertified, id.Short(), opt.Patience)
+		}
+		select {
+		case <-ctx.Done():
+			return seen, ctx.Err()
+		case <-time.After(pollCustody):
+		}
+	}
 }
 
 // awaitCustody asks the custodians found in the DHT until all that answer
 // hold their share.
 func (n *Node) awaitCustody(ctx context.Context, b *blobstore.Block, opt PublishOptions, report Report) ([]Holder, error) {
-	if opt.Patience == 0 {
-		opt.Patience = defaultPatience
-	}
 	rows, since := -1, time.Now()
 	for {
 		holders, _ := n.holders(ctx, b)

@@ -1,12 +1,16 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"granary/erasure"
+	"granary/ledger"
 )
 
 // maxTorrentFile bounds a .torrent that is read: an info dictionary and two
@@ -18,15 +22,22 @@ const maxTorrentFile = 1 << 20
 type Ref struct {
 	ID     erasure.ID
 	Prefix string          // set instead of ID: lower-case hex digits to be found in the store
+	Index  *uint64         // set instead of ID: number of an entry of the ledger's log about the block
 	Bundle *erasure.Bundle // what a .torrent file says; nil otherwise
 }
 
 // ParseRef reads a reference as people type it: 64 hex digits, 8 or more of
-// them, a magnet link, or the path of a .torrent file.
+// them, a magnet link, #index in the log, or the path of a .torrent file.
 func ParseRef(s string) (Ref, error) {
 	switch {
-	case strings.HasPrefix(s, "@"), strings.HasPrefix(s, "#"):
-		return Ref{}, fmt.Errorf("%w: %q needs the ledger, which this version does not have yet", ErrRef, s)
+	case strings.HasPrefix(s, "@"):
+		return Ref{}, fmt.Errorf("%w: %q is a name, which this version does not have yet", ErrRef, s)
+	case strings.HasPrefix(s, "#"):
+		index, err := strconv.ParseUint(s[1:], 10, 64)
+		if err != nil {
+			return Ref{}, fmt.Errorf("%w: %q is no index in the log", ErrRef, s)
+		}
+		return Ref{Index: &index}, nil
 	case strings.HasPrefix(strings.ToLower(s), "magnet:"):
 		id, err := erasure.ParseMagnet(s)
 		return Ref{ID: id}, err
@@ -73,4 +84,28 @@ func isHex(s string) bool {
 		}
 	}
 	return true
+}
+
+// ResolveInLedger returns the ID that ref names: as it is, from the store for a
+// prefix, or from the ledger's log for an index. It waits at most patience for
+// the ledger.
+func (n *Node) ResolveInLedger(ctx context.Context, ref Ref, patience time.Duration) (erasure.ID, error) {
+	if ref.Index == nil {
+		return n.Resolve(ref)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := n.synced(ctx); err != nil {
+		return erasure.ID{}, fmt.Errorf("%w: %w", ErrOffline, err)
+	}
+	e, err := n.light.Entry(ctx, *ref.Index)
+	switch {
+	case err != nil:
+		return erasure.ID{}, fmt.Errorf("entry %d of the log: %w", *ref.Index, err)
+	case e.Kind == ledger.EntryCertified, e.Kind == ledger.EntryExpired:
+		return e.Outcome.ID, nil
+	case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindAnnounce:
+		return e.Tx.Record.ID(), nil
+	}
+	return erasure.ID{}, fmt.Errorf("%w: entry %d of the log is about no single block", ErrRef, *ref.Index)
 }

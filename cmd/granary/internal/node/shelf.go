@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 
 	"granary/blobstore"
 	"granary/erasure"
@@ -23,10 +24,13 @@ func NewShelf(store *blobstore.Store, groups sampling.GroupSet) *Shelf {
 
 // Resolve turns a prefix into the one stored ID that begins with it.
 func (s *Shelf) Resolve(ref Ref) (erasure.ID, error) {
-	if ref.Prefix == "" {
-		return ref.ID, nil
+	switch {
+	case ref.Index != nil:
+		return erasure.ID{}, fmt.Errorf("%w: #%d needs the ledger; `granary get` and `granary verify` read it", ErrRef, *ref.Index)
+	case ref.Prefix != "":
+		return s.store.Resolve(ref.Prefix)
 	}
-	return s.store.Resolve(ref.Prefix)
+	return ref.ID, nil
 }
 
 // owed is the pieces of b that the home's custody groups owe.

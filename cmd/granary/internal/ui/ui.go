@@ -8,6 +8,7 @@ package ui
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/term"
 
+	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 )
@@ -76,6 +78,9 @@ func (u *UI) Note(format string, args ...any) {
 // Fail prints an error and what to do about it, and returns the exit status.
 func (u *UI) Fail(err error) int {
 	u.Done()
+	if code, ok := errors.AsType[exit.Code](err); ok {
+		return int(code) // said already
+	}
 	m := gateway.NewError(err)
 	if u.JSON {
 		if err := json.NewEncoder(u.out).Encode(m); err != nil {

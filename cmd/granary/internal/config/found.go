@@ -1,0 +1,51 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"granary/ledger"
+)
+
+// founderCredits lets the founder's publisher key have 1 PiB kept for a year,
+// or grant others theirs once credits can be transferred.
+const founderCredits = 365 << 50
+
+// Found makes a network whose only validator is the home in dir, and prepares
+// that home. It is reachable for others at ip and port. A home that belongs to
+// a network already is left untouched and reported as ErrOtherNetwork.
+func Found(dir, chain string, ip netip.Addr, port int) (*Home, error) {
+	if old, err := OpenHome(dir); err == nil {
+		return nil, fmt.Errorf("%w: %s is on chain %s", ErrOtherNetwork, dir, old.Network.ChainID())
+	}
+	h, err := Keys(dir)
+	if err != nil {
+		return nil, err
+	}
+	id, err := h.PeerID()
+	if err != nil {
+		return nil, err
+	}
+	g := ledger.Genesis{
+		ChainID: chain, Time: time.Now().UTC().Truncate(time.Millisecond), Params: ledger.DefaultParams(),
+		Validators: []ledger.Validator{{
+			Name: "founder", Power: 10, Peer: ledger.PeerID(id),
+			Consensus: ledger.KeyOf(h.Consensus), Attest: ledger.KeyOf(h.Attest),
+		}},
+		Grants: []ledger.Grant{{Key: ledger.KeyOf(h.Publisher), Credits: founderCredits}},
+	}
+	if err := g.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNetwork, err)
+	}
+	kind := "ip4"
+	if ip.Is6() {
+		kind = "ip6"
+	}
+	return Init(dir, Network{
+		Genesis:   g,
+		Bootstrap: []string{fmt.Sprintf("/%s/%s/udp/%d/quic-v1/p2p/%s", kind, ip, port, id)},
+		// Its own machine or network is all that such an address can reach.
+		Devnet: ip.IsLoopback() || ip.IsPrivate(),
+	})
+}

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"path/filepath"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"granary/ledger/chain"
+	"granary/ledger/light"
+	"granary/sampling/kad"
+)
+
+// Validator is what makes a node one of those who run the chain.
+type Validator struct {
+	Consensus ed25519.PrivateKey // signs blocks of the chain
+	Attest    ed25519.PrivateKey // signs attestations
+	Port      int                // for the other validators; 0: any free one
+	Peers     []string           // the others: id@ip:port
+}
+
+// The ledger's protocols as the host carries them.
+var (
+	lightService = kad.Service{Protocol: light.Protocol, MaxRequest: light.MaxRequest, MaxReply: light.MaxReply, Tokens: 4}
+	txService    = kad.Service{Protocol: light.TxProtocol, MaxRequest: light.MaxRequest, MaxReply: light.MaxReply, Tokens: 4}
+)
+
+// openLedger opens the chain of a validator and the light client through
+// which every node, validators too, reads the ledger.
+func (n *Node) openLedger(ctx context.Context) error {
+	var err error
+	if v := n.cfg.Validator; v != nil {
+		n.chain, err = chain.Open(ctx, chain.Config{
+			Dir: filepath.Join(n.cfg.Dir, "ledger", "chain"), Genesis: n.cfg.Genesis,
+			Key: v.Consensus, NodeKey: n.cfg.Identity, IP: n.cfg.IP, Port: v.Port, Peers: v.Peers,
+			Devnet: n.cfg.Devnet, Logger: n.log,
+		})
+		if err != nil {
+			return err
+		}
+		n.host.Serve(lightService, func(_ context.Context, _ peer.ID, req []byte) []byte {
+			return light.Serve(n.chain, req)
+		})
+		n.host.Serve(txService, func(ctx context.Context, _ peer.ID, raw []byte) []byte {
+			return light.ServeTx(ctx, n.chain, raw)
+		})
+	}
+	n.light, err = light.Open(ctx, light.Config{
+		Genesis: n.cfg.Genesis, Checkpoint: n.cfg.Checkpoint,
+		Dir: filepath.Join(n.cfg.Dir, "ledger", "light"), Logger: n.log,
+	}, carrier{n})
+	if err != nil {
+		return err
+	}
+	n.light.SetPeers(n.providers())
+	return nil
+}
+
+// providers is whom the light client asks: a validator its own chain, which
+// it has checked itself, everybody else the validators.
+func (n *Node) providers() []string {
+	if n.chain != nil {
+		return []string{n.host.ID().String()}
+	}
+	var all []string
+	for _, p := range n.validators() {
+		all = append(all, p.String())
+	}
+	return all
+}
+
+// validators are the peers of the genesis validators.
+func (n *Node) validators() []peer.ID {
+	var all []peer.ID
+	for _, v := range n.cfg.Genesis.Validators {
+		if p, err := peer.IDFromBytes(v.Peer); err == nil && p != n.host.ID() {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// carrier brings the light client's requests to their providers: to our own
+// chain without a detour.
+type carrier struct{ n *Node }
+
+// Call implements light.Transport.
+func (c carrier) Call(ctx context.Context, to, protocol string, req []byte) ([]byte, error) {
+	id, err := peer.Decode(to)
+	if err != nil {
+		return nil, fmt.Errorf("provider %q: %w", to, err)
+	}
+	own := c.n.chain != nil && id == c.n.host.ID()
+	switch {
+	case own && protocol == light.TxProtocol:
+		return light.ServeTx(ctx, c.n.chain, req), nil
+	case own:
+		return light.Serve(c.n.chain, req), nil
+	case protocol == light.TxProtocol:
+		return c.n.host.Call(ctx, id, txService, req)
+	}
+	return c.n.host.Call(ctx, id, lightService, req)
+}

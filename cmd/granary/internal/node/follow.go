@@ -1,0 +1,234 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"granary/cmd/granary/internal/durable"
+	"granary/erasure"
+	"granary/ledger"
+	"granary/sampling/kad"
+)
+
+// entriesAtOnce is how many log entries are asked for at a time.
+const entriesAtOnce = 64
+
+// follow reads the log as it grows, until ctx ends. News come by gossip, as
+// light blocks that verify themselves, or from our own chain; without any it
+// looks once per heartbeat.
+func (n *Node) follow(ctx context.Context) {
+	next := n.loadCursor()
+	for ctx.Err() == nil {
+		var err error
+		if next, err = n.catchUp(ctx, next); err != nil && ctx.Err() == nil {
+			n.log.Debug("ledger not read", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-n.news:
+		case <-time.After(n.cfg.Genesis.Params.Heartbeat):
+		}
+	}
+}
+
+// catchUp handles the entries from number next on and returns where to go on.
+func (n *Node) catchUp(ctx context.Context, next uint64) (uint64, error) {
+	st, err := n.light.Update(ctx)
+	n.setLedger(st, err)
+	if n.chain == nil && !n.cfg.Custodian {
+		return st.Head.Size, err // owes nothing to anyone
+	}
+	for next < st.Head.Size && ctx.Err() == nil {
+		entries, err := n.light.Entries(ctx, next, entriesAtOnce)
+		if err != nil {
+			return next, err
+		}
+		for i, e := range entries {
+			n.handle(next+uint64(i), e)
+		}
+		next += uint64(len(entries))
+		n.saveCursor(next)
+	}
+	return next, err
+}
+
+// handle takes up what an entry of the log means for this node. It may see an
+// entry again after a restart.
+func (n *Node) handle(index uint64, e ledger.Entry) {
+	switch e.Kind {
+	case ledger.EntryTx:
+		if e.Tx.Kind == ledger.KindAnnounce {
+			n.announced(index, e.Tx.Record)
+		}
+	case ledger.EntryCertified:
+		n.log.Info("block certified", "block", e.Outcome.ID.Short(), "height", e.Height)
+		n.certified(e.Outcome.ID)
+	case ledger.EntryExpired:
+		n.log.Info("block expired", "block", e.Outcome.ID.Short(), "height", e.Height)
+		n.expired(e.Outcome)
+	}
+}
+
+// announced takes up a new block: a validator checks it whole, a custodian
+// keeps its share.
+func (n *Node) announced(index uint64, r ledger.Record) {
+	id := r.ID()
+	if n.chain == nil && !n.cfg.Custodian {
+		return
+	}
+	ctx, ok := n.admit(id, index, 2*r.Info.Geometry().PaddedLength())
+	if !ok {
+		n.log.Debug("block deferred", "block", id.Short())
+		return
+	}
+	n.background(func(context.Context) {
+		defer n.dismiss(id)
+		b, err := n.accept(ctx, index, r)
+		if err == nil && n.chain != nil {
+			err = n.examine(ctx, index, b, r)
+		} else if err == nil {
+			err = n.fetchShare(ctx, b, r.Peers)
+		}
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn("block not kept", "block", id.Short(), "err", err)
+		}
+	})
+}
+
+// expired drops a block that was never certified, unless it is ours or was
+// asked for.
+func (n *Node) expired(o ledger.Outcome) {
+	n.dismissAt(o.Announcement)
+	b, err := n.store.Block(o.ID)
+	if err != nil || b.Note(noteOwn) != nil || string(b.Note(noteIndex)) != strconv.FormatUint(o.Announcement, 10) {
+		return
+	}
+	n.background(func(ctx context.Context) {
+		if err := n.Remove(ctx, o.ID); err != nil {
+			n.log.Warn("expired block not removed", "block", o.ID.Short(), "err", err)
+		}
+	})
+}
+
+// certified lets a validator keep only its share of a block from now on.
+func (n *Node) certified(id erasure.ID) {
+	b, err := n.store.Block(id)
+	if err != nil || n.chain == nil || b.Note(noteOwn) != nil {
+		return
+	}
+	share := n.validatorShare(b.Geometry())
+	drop := b.Held()
+	for p := range share.All() {
+		drop.Remove(p)
+	}
+	if drop.Count() == 0 {
+		return
+	}
+	n.background(func(ctx context.Context) {
+		err := b.DropPieces(ctx, drop)
+		if err == nil {
+			err = n.seed(b)
+		}
+		if err != nil {
+			n.log.Warn("share not cut", "block", id.Short(), "err", err)
+		}
+	})
+}
+
+// nudge makes follow look now.
+func (n *Node) nudge() {
+	select {
+	case n.news <- struct{}{}:
+	default:
+	}
+}
+
+// judgeHead decides which gossiped light blocks are relayed: those that
+// verify from what we trust. What we cannot judge is neither relayed nor held
+// against anyone.
+func (n *Node) judgeHead(msg []byte) kad.Judgement {
+	n.mu.Lock()
+	own := bytes.Equal(msg, n.own)
+	n.mu.Unlock()
+	if own {
+		return kad.Accept
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+	defer cancel()
+	newer, err := n.light.Offer(ctx, msg)
+	switch {
+	case errors.Is(err, ledger.ErrMalformed):
+		return kad.Reject
+	case err != nil || !newer:
+		return kad.Ignore
+	}
+	return kad.Accept
+}
+
+// heardHead looks at the log when somebody else has a newer head.
+func (n *Node) heardHead(peer.ID, []byte) { n.nudge() }
+
+// proclaim gossips every new head of our own chain.
+func (n *Node) proclaim(ctx context.Context) {
+	var height int64
+	for ctx.Err() == nil {
+		u, err := n.chain.Wait(ctx, height, ^uint64(0))
+		if err != nil {
+			if ctx.Err() == nil {
+				n.log.Error("the chain ended", "err", err)
+			}
+			return
+		}
+		height = u.Height
+		raw, err := n.chain.LightBlock(0)
+		if err == nil {
+			n.mu.Lock()
+			n.own = raw
+			n.mu.Unlock()
+			err = n.host.Announce(ctx, raw)
+		}
+		n.nudge()
+		if err != nil && ctx.Err() == nil {
+			n.log.Debug("head not announced", "height", height, "err", err)
+		}
+	}
+}
+
+// The cursor is the number of the first log entry that may still need work
+// after a restart: of the oldest announcement that is being taken up, else
+// the next one.
+func (n *Node) cursorPath() string { return filepath.Join(n.cfg.Dir, "ledger", "cursor") }
+
+func (n *Node) loadCursor() uint64 {
+	raw, err := os.ReadFile(n.cursorPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	next, perr := strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 64)
+	if err = errors.Join(err, perr); err != nil {
+		n.log.Warn("cursor not read, starting at the beginning of the log", "err", err)
+		return 0
+	}
+	return next
+}
+
+func (n *Node) saveCursor(next uint64) {
+	n.mu.Lock()
+	for _, p := range n.pending {
+		next = min(next, p.index)
+	}
+	n.mu.Unlock()
+	if err := durable.Write(n.cursorPath(), fmt.Appendln(nil, next), 0o644); err != nil {
+		n.log.Warn("cursor not written", "err", err)
+	}
+}

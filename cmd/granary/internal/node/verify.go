@@ -1,0 +1,188 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"granary/erasure"
+	"granary/ledger"
+	"granary/ledger/light"
+	"granary/sampling"
+)
+
+// controlLookback is how many log entries before the head are searched for
+// another certified block to compare with.
+const controlLookback = 256
+
+// VerifyOptions say how to test a block; the zero value works.
+type VerifyOptions struct {
+	Bits     int           // confidence asked for; 0: 20
+	Escalate bool          // fetch any k rows before saying unavailable, whatever the size
+	Patience time.Duration // for the ledger, and for the block's description; 0: ten seconds
+}
+
+const verifyPatience = 10 * time.Second
+
+// Verified is what a test of availability found.
+type Verified struct {
+	sampling.Verdict
+	Info   erasure.Info
+	Ledger LedgerStatus
+	Found  light.Found // zero when the ledger does not know the block
+	Err    string      // why no row was asked for, if none was
+}
+
+// Verify tests whether a block is available, without keeping any of it. The
+// error is for a reference that names nothing; that nothing could be found out
+// is an inconclusive verdict.
+func (n *Node) Verify(ctx context.Context, ref Ref, opt VerifyOptions, report Report) (Verified, error) {
+	if opt.Bits == 0 {
+		opt.Bits = sampling.DefaultBits
+	}
+	if opt.Patience == 0 {
+		opt.Patience = verifyPatience
+	}
+	began := time.Now()
+	v, err := n.verify(ctx, ref, opt, report)
+	v.Took = time.Since(began)
+	n.mu.Lock()
+	v.Ledger = n.ledger
+	n.mu.Unlock()
+	return v, err
+}
+
+func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Report) (Verified, error) {
+	v := Verified{Verdict: sampling.Verdict{ID: ref.ID, State: sampling.Inconclusive, Reason: sampling.Stopped}}
+	report.to(Progress{Stage: "sample", Text: "reading the ledger"})
+	look, cancel := context.WithTimeout(ctx, opt.Patience)
+	defer cancel()
+	if err := n.synced(look); err != nil && !errors.Is(err, light.ErrStale) {
+		v.Err = fmt.Sprintf("%v: %v", ErrOffline, err)
+		return v, ctx.Err()
+	} else if err != nil {
+		v.Err = err.Error()
+	}
+	id, err := n.ResolveInLedger(look, ref, opt.Patience)
+	if err != nil {
+		return v, err
+	}
+	v.ID = id
+	fresh := v.Err == ""
+	v.Found, err = n.light.Find(look, id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return v, fmt.Errorf("%s: %w", id, err)
+	}
+	if err != nil {
+		v.Err, fresh = fmt.Sprintf("%v: %v", ErrOffline, err), false
+	}
+
+	report.to(Progress{Stage: "sample", Text: "asking for the description of " + id.Short()})
+	bundle, err := n.bundle(look, id)
+	if err != nil {
+		v.Err = "nobody who answers can describe the block: " + err.Error()
+		return v, ctx.Err()
+	}
+	v.Info = bundle.Info
+	target := sampling.Target{
+		Bundle: bundle, Bits: opt.Bits,
+		Fresh:     fresh && v.Found.Status == ledger.Certified,
+		Announced: v.Found.Outcome.Time, Grace: n.cfg.Genesis.Params.SamplingGrace,
+	}
+	if opt.Escalate {
+		f, err := os.CreateTemp(n.cfg.Dir, ".verify-")
+		if err != nil {
+			return v, err
+		}
+		defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }() // scratch
+		target.Scratch = f
+	}
+	report.to(Progress{Stage: "sample", Text: "asking for rows"})
+	s := sampling.New(rows{n}, newFinder(ctx, n), sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound})
+	v.Verdict, err = s.Judge(ctx, target, n.control(look, id))
+	return v, err
+}
+
+// bundle returns the description of a block: from the store, or asked of
+// those who hold it, without keeping it.
+func (n *Node) bundle(ctx context.Context, id erasure.ID) (erasure.Bundle, error) {
+	if b, err := n.store.Block(id); err == nil && b.Bundle().Proof != nil {
+		return b.Bundle(), nil
+	}
+	return n.lookUp(ctx, id, n.validators(), nil)
+}
+
+// control finds another certified block to compare with: the latest of the
+// log that somebody can describe. nil if there is none.
+func (n *Node) control(ctx context.Context, id erasure.ID) *erasure.Bundle {
+	head, _ := n.light.Head()
+	from := head.Size - min(head.Size, controlLookback)
+	var seen []erasure.ID
+	for next := from; next < head.Size; {
+		entries, err := n.light.Entries(ctx, next, entriesAtOnce)
+		if err != nil {
+			break
+		}
+		for _, e := range entries {
+			if e.Kind == ledger.EntryCertified && e.Outcome.ID != id {
+				seen = append(seen, e.Outcome.ID)
+			}
+		}
+		next += uint64(len(entries))
+	}
+	for i := len(seen) - 1; i >= max(0, len(seen)-3); i-- {
+		if b, err := n.bundle(ctx, seen[i]); err == nil {
+			return &b
+		}
+	}
+	return nil
+}
+
+// VerifyResult is what `granary verify` reports.
+type VerifyResult struct {
+	ID       string         `json:"id"`
+	Name     string         `json:"name,omitempty"`
+	Length   int64          `json:"length,omitempty"`
+	Verdict  sampling.State `json:"verdict"`
+	Reason   string         `json:"reason,omitempty"`
+	Samples  int            `json:"samples"` // rows asked for
+	Missing  int            `json:"missing"`
+	Bits     int            `json:"bits"` // 128 where the block was decoded
+	Decoded  bool           `json:"decoded"`
+	Bytes    int64          `json:"bytes"` // rows and paths received
+	Holders  int            `json:"holders"`
+	Liars    int            `json:"liars"`
+	TookMS   int64          `json:"took_ms"`
+	Causes   map[string]int `json:"causes,omitempty"` // how asking for the rows ended
+	Height   int64          `json:"certified_height,omitempty"`
+	Power    int64          `json:"voting_power,omitempty"`
+	Total    int64          `json:"total_power,omitempty"`
+	Ledger   LedgerStatus   `json:"ledger"`
+	Explains string         `json:"explanation"`
+}
+
+// Result returns v as it is reported.
+func (v Verified) Result() VerifyResult {
+	r := VerifyResult{
+		ID: v.ID.String(), Name: v.Info.Name, Length: v.Info.Length,
+		Verdict: v.State, Reason: string(v.Reason), Samples: v.Rows, Missing: v.Missing, Bits: v.Bits,
+		Decoded: v.Decoded, Bytes: v.Bytes, Holders: v.Holders, Liars: len(v.Liars),
+		TookMS: v.Took.Milliseconds(), Causes: map[string]int{}, Ledger: v.Ledger, Explains: v.Explain(),
+	}
+	for _, c := range v.Causes {
+		r.Causes[string(c)]++
+	}
+	if v.Err != "" {
+		r.Reason = v.Err
+		if v.Rows == 0 {
+			r.Explains = "No row was asked for, so this shows nothing about the block. Try again later."
+		}
+	}
+	if v.Found.Status == ledger.Certified {
+		o := v.Found.Outcome
+		r.Height, r.Power, r.Total = o.Height, o.Outcome.Power, o.Outcome.Total
+	}
+	return r
+}
