@@ -99,7 +99,10 @@ func engineConfig(cfg Config, port int) *config.Config {
 	c.Consensus.TimeoutCommit = timeoutCommit
 	c.Consensus.PeerGossipSleepDuration = gossipSleep
 	c.Consensus.CreateEmptyBlocks = false
-	c.Consensus.CreateEmptyBlocksInterval = cfg.Genesis.Params.Heartbeat
+	// The engine counts from when it is ready for a height, and needs a moment for
+	// it: what the network was promised is the time from block to block.
+	heartbeat := cfg.Genesis.Params.Heartbeat
+	c.Consensus.CreateEmptyBlocksInterval = max(heartbeat-2*timeoutCommit, heartbeat/2)
 	return c
 }
 
