@@ -31,6 +31,16 @@ func (n nonces) use(nonce uint64) (nonces, error) {
 	return n, fmt.Errorf("%w: %d, the highest used is %d", ErrNonce, nonce, n.Last)
 }
 
+// spend uses a nonce of a transaction that is in the log.
+func (a *account) spend(nonce uint64) error {
+	used, err := a.Nonces.use(nonce)
+	if err != nil {
+		return fmt.Errorf("%w: account: %v", ErrCorrupt, err)
+	}
+	a.Nonces = used
+	return nil
+}
+
 const dayMillis = 24 * 60 * 60 * 1000
 
 // account returns the account of key at a time, and what part of its credits is

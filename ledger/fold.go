@@ -26,7 +26,7 @@ func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
 		return err
 	}
 	s.grant(allowance, now)
-	if sender.Nonces, err = sender.Nonces.use(tx.Nonce); err != nil {
+	if err := sender.spend(tx.Nonce); err != nil {
 		return err
 	}
 	sender.Credits -= r.Cost()
@@ -62,8 +62,7 @@ func (s *State) foldAttest(tx Tx) error {
 	if _, err := s.get(keyAccount(tx.Sender), &sender); err != nil {
 		return err
 	}
-	var err error
-	if sender.Nonces, err = sender.Nonces.use(tx.Nonce); err != nil {
+	if err := sender.spend(tx.Nonce); err != nil {
 		return err
 	}
 	if err := s.put(keyAccount(tx.Sender), sender); err != nil {
@@ -149,7 +148,7 @@ func (s *State) settle(index uint64, a announced, status Status, decision uint64
 	if err := s.put(keyAnnounced(index), a); err != nil {
 		return Record{}, err
 	}
-	e, err := s.Entry(index)
+	e, err := s.announceEntry(index)
 	if err != nil {
 		return Record{}, err
 	}
@@ -163,7 +162,7 @@ func (s *State) settle(index uint64, a announced, status Status, decision uint64
 
 // forget takes the bytes of a block that is no more pending out of the sum.
 func (s *State) forget(o Outcome) error {
-	e, err := s.Entry(o.Announcement)
+	e, err := s.announceEntry(o.Announcement)
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func unmarshalJSON(data []byte, v any) error {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("bytes after the end")
+		return errors.New("bytes after the end")
 	}
 	return nil
 }

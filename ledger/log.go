@@ -34,7 +34,7 @@ func (h Head) AppHash() Hash {
 // index of the log with head h. A path has at most 64 hashes.
 func VerifyInclusion(h Head, index uint64, leaf []byte, path []Hash) error {
 	hasher := rfc6962.DefaultHasher
-	if err := proof.VerifyInclusion(hasher, index, h.Size, hasher.HashLeaf(leaf), slices32(path), h.Root[:]); err != nil {
+	if err := proof.VerifyInclusion(hasher, index, h.Size, hasher.HashLeaf(leaf), rawHashes(path), h.Root[:]); err != nil {
 		return fmt.Errorf("%w: entry %d of %d: %w", ErrProof, index, h.Size, err)
 	}
 	return nil
@@ -43,13 +43,13 @@ func VerifyInclusion(h Head, index uint64, leaf []byte, path []Hash) error {
 // VerifyConsistency returns ErrProof unless path shows that the log with head
 // from is the beginning of the log with head to. An empty log begins every log.
 func VerifyConsistency(from, to Head, path []Hash) error {
-	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, from.Size, to.Size, slices32(path), from.Root[:], to.Root[:]); err != nil {
+	if err := proof.VerifyConsistency(rfc6962.DefaultHasher, from.Size, to.Size, rawHashes(path), from.Root[:], to.Root[:]); err != nil {
 		return fmt.Errorf("%w: from size %d to %d: %w", ErrProof, from.Size, to.Size, err)
 	}
 	return nil
 }
 
-func slices32(hashes []Hash) [][]byte {
+func rawHashes(hashes []Hash) [][]byte {
 	out := make([][]byte, len(hashes))
 	for i := range hashes {
 		out[i] = hashes[i][:]

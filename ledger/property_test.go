@@ -463,9 +463,6 @@ func useDamaged(t *testing.T, kv *ledger.Memory, r ledger.Record) {
 		}
 		return
 	}
-	if s.Head().Size > 1000 { // a size that was damaged; the loops below would be long
-		return
-	}
 	_, _ = s.Block(r.ID())
 	_, _ = s.Pending()
 	_, _ = s.Validators()
@@ -476,4 +473,67 @@ func useDamaged(t *testing.T, kv *ledger.Memory, r ledger.Record) {
 	tx := attest(t, 3, 1, to(1, r))
 	_ = m.Check(s, tx)
 	_, _ = s.Apply(s.Height()+1, genesisTime.Add(time.Hour), [][]byte{tx, announce(t, "bob", 2, r)})
+}
+
+// TestFailingStoreStopsAtOnce lets every single write fail in turn, then starts
+// again from what was stored before.
+func TestFailingStoreStopsAtOnce(t *testing.T) {
+	n := newNode(t, testGenesis())
+	a, b := record("a", 1000, 1), record("b", 1000, 1)
+	at := n.accept(t, announce(t, "alice", 1, a), announce(t, "bob", 1, b), announce(t, "carol", 1, a))
+	n.accept(t, attest(t, 0, 1, to(at, a)), attest(t, 1, 1, to(at, a)))
+	now := n.now.Add(testGenesis().Params.AnnounceWindow - time.Second)
+	txs := [][]byte{attest(t, 2, 1, to(at, a)), announce(t, "alice", 2, record("c", 1, 1))}
+	apply := func(kv ledger.KV, height int64, now time.Time, txs ...[]byte) (ledger.Applied, error) {
+		s, err := ledger.Load(kv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Apply(height, now, txs)
+	}
+	good := n.kv.Clone()
+	want, err := apply(good, 3, now, txs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := apply(good, 4, now.Add(time.Second))
+	if err != nil || len(last.Entries) != 1 {
+		t.Fatalf("%+v, %v: bob's should expire", last, err)
+	}
+	for writes := 0; ; writes++ {
+		broken := &breaking{n.kv.Clone(), writes}
+		if _, err := apply(broken, 3, now, txs...); err == nil {
+			break
+		} else if !errors.Is(err, errBroken) {
+			t.Fatalf("write %d: %v", writes, err)
+		}
+		kv := n.kv.Clone() // what was written in the transaction is not kept
+		if got, err := apply(kv, 3, now, txs...); err != nil || got.Head != want.Head {
+			t.Fatalf("after write %d failed: %+v, %v", writes, got, err)
+		}
+		broken = &breaking{kv, writes}
+		if _, err := apply(broken, 4, now.Add(time.Second)); err != nil && !errors.Is(err, errBroken) {
+			t.Fatalf("write %d of the next height: %v", writes, err)
+		}
+	}
+	for writes := range 8 { // network, set, three grants, entry, its hash, meta
+		if _, err := ledger.Init(&breaking{ledger.NewMemory(), writes}, testGenesis()); !errors.Is(err, errBroken) {
+			t.Errorf("a network began with %d writes: %v", writes, err)
+		}
+	}
+}
+
+var errBroken = errors.New("the disk is full")
+
+// breaking fails all writes after the first few.
+type breaking struct {
+	*ledger.Memory
+	writes int
+}
+
+func (b *breaking) Put(key, value []byte) error {
+	if b.writes--; b.writes < 0 {
+		return errBroken
+	}
+	return b.Memory.Put(key, value)
 }

@@ -21,7 +21,7 @@ type Record struct {
 	Keep      uint32    // days of 24 hours, 1 to MaxKeep
 	Namespace string    // a name that the publisher owns; empty: the publisher's own key
 	Peers     []PeerID  // whom to fetch from: at most MaxPeers, distinct, 1 to MaxPeerID bytes each
-	Publisher PublicKey // the sender of the announcement; signing sets it
+	Publisher PublicKey // the sender of the announcement; signing ignores it
 }
 
 // ID is the ID of the block: Info's. The record must be valid.

@@ -67,6 +67,10 @@ func Load(kv KV) (*State, error) {
 	if !found {
 		return nil, fmt.Errorf("load state: %w", ErrNotFound)
 	}
+	// Whoever walks the log must not walk a damaged size for ever.
+	if m := s.meta; m.Size < 1 || m.First > m.Size || m.Open > m.Size || kv.Get(keyLeaf(m.Size-1)) == nil {
+		return nil, fmt.Errorf("%w: log of size %d", ErrCorrupt, m.Size)
+	}
 	return s, s.must(keyNetwork(), &s.net)
 }
 
@@ -148,7 +152,7 @@ func (s *State) Announcement(index uint64) (Announced, error) {
 	if found, err := s.get(keyAnnounced(index), &a); err != nil || !found {
 		return Announced{}, firstError(err, ErrNotFound)
 	}
-	e, err := s.Entry(index)
+	e, err := s.announceEntry(index)
 	if err != nil {
 		return Announced{}, err
 	}

@@ -69,6 +69,15 @@ func (s *State) Entry(index uint64) (Entry, error) {
 	return e, nil
 }
 
+// announceEntry returns the entry of an announcement.
+func (s *State) announceEntry(index uint64) (Entry, error) {
+	e, err := s.Entry(index)
+	if err == nil && (e.Kind != EntryTx || e.Tx.Kind != KindAnnounce) {
+		err = fmt.Errorf("%w: entry %d is no announcement", ErrCorrupt, index)
+	}
+	return e, err
+}
+
 // HeadAt returns the head after a height, which is what the header of the next
 // one commits to: ErrNotFound beyond the last height.
 func (s *State) HeadAt(height int64) (Head, error) {

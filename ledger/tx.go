@@ -72,10 +72,9 @@ type Tx struct {
 
 // SignAnnounce returns the transaction that announces r on the network with the
 // given chain ID; the public half of key becomes the publisher. It returns an
-// error of Record.Validate.
+// error of Record.Validate, or ErrMalformed for a key or chain ID that is none.
 func SignAnnounce(chain string, key ed25519.PrivateKey, nonce uint64, r Record) ([]byte, error) {
-	r.Publisher = KeyOf(key)
-	tx := Tx{Kind: KindAnnounce, Nonce: nonce, Sender: r.Publisher, Record: r}
+	tx := Tx{Kind: KindAnnounce, Nonce: nonce, Record: r}
 	return tx.sign(chain, key)
 }
 
@@ -83,7 +82,7 @@ func SignAnnounce(chain string, key ed25519.PrivateKey, nonce uint64, r Record) 
 // key, attests list on the network with the given chain ID. It returns
 // ErrMalformed unless list is as Tx.Attested says.
 func SignAttest(chain string, key ed25519.PrivateKey, nonce uint64, list []Attestation) ([]byte, error) {
-	tx := Tx{Kind: KindAttest, Nonce: nonce, Sender: KeyOf(key), Attested: list}
+	tx := Tx{Kind: KindAttest, Nonce: nonce, Attested: list}
 	return tx.sign(chain, key)
 }
 
@@ -166,6 +165,10 @@ func (tx Tx) Verify(chain string) error {
 }
 
 func (tx Tx) sign(chain string, key ed25519.PrivateKey) ([]byte, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, malformed("private key of %d bytes", len(key))
+	}
+	tx.Sender = KeyOf(key)
 	body, err := tx.body()
 	if err != nil {
 		return nil, err
