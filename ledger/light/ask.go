@@ -147,11 +147,3 @@ func (c *Client) ask(ctx context.Context, peer string, height int64, from uint64
 	}
 	return answer{peer, block, r.Head.head(), r.Consistency}, nil
 }
-
-// from returns the source of further light blocks of one provider.
-func (c *Client) from(peer string) func(context.Context, int64) (*types.LightBlock, error) {
-	return func(ctx context.Context, height int64) (*types.LightBlock, error) {
-		a, err := c.ask(ctx, peer, height, 0)
-		return a.block, err
-	}
-}
