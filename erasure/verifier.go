@@ -32,6 +32,11 @@ type Verifier struct {
 	y     []element // the combination of every row, parity included: Enc(proof)
 }
 
+// bulkRows is from how many content rows on a block's pieces are checked with
+// the code library's tables. Making them takes some 200 ms of one core, checking
+// all rows of a block of this size without them about as much.
+const bulkRows = 1024
+
 // NewVerifier returns the verifier of the block i, whose proof vector is
 // proof. It returns ErrProof if that has the wrong length or hash, and the
 // error of i.Validate. It keeps no reference to proof.
@@ -77,8 +82,10 @@ func (v *Verifier) Row(row int, data []byte, path []Root) error {
 // *PieceError if the piece does not hash to its place in l, and a *RowError
 // for the first row whose combination is wrong.
 //
-// It is for those who hold blocks: faster than Row, by tables of 74 MiB that
-// the process makes once, on first use, and needs for decoding anyway.
+// It is for those who hold blocks. Of blocks of bulkRows content rows and more
+// it checks rows three times faster than Row does, by tables of 74 MiB that the
+// process makes once, on first use, and needs for decoding anyway. A process
+// that only holds smaller blocks never makes them.
 func (v *Verifier) Piece(l Layers, piece int, data []byte) error {
 	if piece < 0 || piece >= v.g.Pieces() || v.g.Pieces() != len(l.Content)+len(l.Parity) {
 		return &PieceError{Piece: piece, Reason: "index"}
@@ -95,7 +102,13 @@ func (v *Verifier) Piece(l Layers, piece int, data []byte) error {
 		return &PieceError{Piece: piece, Reason: "hash"}
 	}
 	y := make([]element, count)
-	v.coeff.combineBulk(y, data)
+	if v.g.K() < bulkRows {
+		for i := range y {
+			y[i] = v.coeff.combine(data[i*RowSize:][:RowSize])
+		}
+	} else {
+		v.coeff.combineBulk(y, data)
+	}
 	for i := range y {
 		if y[i] != v.y[first+i] {
 			return &RowError{Row: first + i, Reason: "combination"}
