@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	dbm "github.com/cometbft/cometbft-db"
 	"github.com/cometbft/cometbft/config"
@@ -49,7 +50,7 @@ type Chain struct {
 	db     *bbolt.DB
 	node   *node.Node
 	stores *stores
-	states sm.Store // the engine's, for validator sets of any height
+	states validatorSets
 
 	commits *signal
 	stop    context.CancelFunc
@@ -62,7 +63,8 @@ type Chain struct {
 
 // Open starts a node of the chain over what is in cfg.Dir, which it creates if
 // need be. It returns when the node listens; catching up goes on behind. ctx
-// bounds the replay of blocks that the state lacks. Besides configuration errors
+// bounds the wait for the genesis' time, and the replay of heights that the state
+// lacks. Besides configuration errors
 // it returns ErrPortInUse, ErrLocked or ErrGenesis.
 func Open(ctx context.Context, cfg Config) (*Chain, error) {
 	if err := checkConfig(cfg); err != nil {
@@ -109,6 +111,9 @@ func (c *Chain) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := begun(ctx, c.cfg.Genesis.Time); err != nil {
+		return err
+	}
 	conf := engineConfig(c.cfg, c.port)
 	nodeKey := &p2p.NodeKey{PrivKey: cmted25519.PrivKey(c.cfg.NodeKey)}
 	doc := GenesisDoc(c.cfg.Genesis)
@@ -127,7 +132,11 @@ func (c *Chain) start(ctx context.Context) (err error) {
 	if pool, ok := c.node.MempoolReactor().(*mempool.Reactor); ok {
 		pool.EnableInOutTxs()
 	}
-	c.states = sm.NewStore(c.stores.state, sm.StoreOptions{DiscardABCIResponses: true})
+	sets, ok := sm.NewStore(c.stores.state, sm.StoreOptions{DiscardABCIResponses: true}).(validatorSets)
+	if !ok {
+		return errors.New("the engine's store of validator sets is another than we know")
+	}
+	c.states = sets
 	if err := c.node.Start(); err != nil {
 		return portError(err)
 	}
@@ -217,6 +226,18 @@ func (s *stores) close() error {
 		errs = append(errs, db.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// begun waits until the network begins: the engine would too, and heed no ctx.
+func begun(ctx context.Context, genesis time.Time) error {
+	wait := time.NewTimer(time.Until(genesis))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the network begins at %s: %w", genesis, ctx.Err())
+	}
 }
 
 // freePort returns port if it can be listened on, or any free one for 0. Another

@@ -175,6 +175,22 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+func TestNetworkThatBeginsLaterIsWaitedFor(t *testing.T) {
+	n := newNetwork(t, 1, 0, time.Second)
+	n.stop(0)
+	n.dir = t.TempDir()
+	n.genesis.Time = time.Now().UTC().Add(time.Hour).Truncate(time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := chain.Open(ctx, n.config(0)); !errors.Is(err, context.Canceled) {
+		t.Errorf("open: %v", err)
+	}
+	n.genesis.Time = time.Now().UTC().Add(time.Second).Truncate(time.Second)
+	n.dir = t.TempDir()
+	n.start(0)
+	n.announce(0, "alice", 1, record("a"))
+}
+
 func TestClosedChainSaysSo(t *testing.T) {
 	n := newNetwork(t, 1, 0, time.Hour)
 	c := n.nodes[0]
