@@ -64,8 +64,8 @@ func TestAnyThirdOfThePowerHoldsKRows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	closest := 2.0
 	for _, shape := range []string{"equal", "zipf", "one large"} {
-		for _, n := range []int{4, 5, 6, 7, 10, 19, 33, 64, 100} {
-			for _, k := range []int{200, 256, 257, 513, 1000, 16384} {
+		for _, n := range []int{4, 5, 7, 10, 19, 40, 100} {
+			for _, k := range []int{200, 256, 257, 513, 16384} {
 				set, g := validators(powersOf(shape, n)...), geometry(t, k)
 				all := shares(set, g)
 				least := g.Rows()
@@ -119,7 +119,7 @@ func weakestThird(rng *rand.Rand, set []ledger.Validator, g erasure.Geometry, al
 		join(best)
 	}
 	least := rowsOf(g, all, who)
-	for range 100 { // exchange one member for one outsider
+	for range 60 { // exchange one member for one outsider
 		in, out := rng.IntN(len(set)), rng.IntN(len(set))
 		if !who[in] || who[out] {
 			continue
