@@ -1,5 +1,11 @@
 package erasure
 
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
 // Combination returns nil if data, RowSize bytes, has the combination that the
 // proof vector gives row. It looks at no Merkle path, so it tells damaged rows
 // from good ones but not from forged ones: whoever knows the coefficients can
@@ -22,4 +28,21 @@ func (v *Verifier) Combination(row int, data []byte) error {
 func FileRoot(leaves []Root) Root {
 	g := Geometry{k: len(leaves)}
 	return foldPadded(append([]Root(nil), leaves...), Root{}, g.Depth(), 0, nil)
+}
+
+// ProofVector returns the proof vector of content under i's roots, 16·K bytes:
+// what Commit puts into a bundle, for whoever has the content and the roots but
+// not the bundle. i.ProofHash is not looked at, nor whether content has these
+// roots. Content is read once, and memory is bounded.
+func ProofVector(ctx context.Context, i Info, content io.ReaderAt) ([]byte, error) {
+	if err := i.Validate(); err != nil {
+		return nil, err
+	}
+	g := i.Geometry()
+	e := encoder{g: g, content: paddedReader{content, i.Length}, meter: &meter{total: g.PaddedLength()}}
+	proof, err := e.proof(ctx, i.Content, i.Parity)
+	if err != nil {
+		return nil, fmt.Errorf("proof vector of %q: %w", i.Name, err)
+	}
+	return proof, nil
 }

@@ -25,7 +25,7 @@ var imports = map[string][]string{
 	"cmd/granary/internal/node":    {"erasure", "blobstore", "swarm", "sampling", "ledger", "cmd/granary/internal/durable"},
 	"cmd/granary/internal/folder":  {"erasure", "cmd/granary/internal/durable", "cmd/granary/internal/node"},
 	"cmd/granary/internal/exit":    {"erasure", "blobstore", "swarm", "sampling", "ledger", "cmd/granary/internal/config", "cmd/granary/internal/folder", "cmd/granary/internal/node"},
-	"cmd/granary/internal/gateway": {"erasure", "blobstore", "sampling", "cmd/granary/internal/exit", "cmd/granary/internal/node"},
+	"cmd/granary/internal/gateway": {"erasure", "blobstore", "sampling", "ledger", "cmd/granary/internal/exit", "cmd/granary/internal/node"},
 	"cmd/granary/internal/ui":      {"cmd/granary/internal/exit", "cmd/granary/internal/gateway", "cmd/granary/internal/node"},
 	"cmd/granary/internal/devnet":  {"ledger", "cmd/granary/internal/config", "cmd/granary/internal/durable", "cmd/granary/internal/gateway"},
 	"cmd/granary/internal/demo":    {"erasure", "sampling", "cmd/granary/internal/devnet", "cmd/granary/internal/exit", "cmd/granary/internal/folder", "cmd/granary/internal/gateway", "cmd/granary/internal/node", "cmd/granary/internal/ui"},

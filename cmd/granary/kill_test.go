@@ -23,7 +23,13 @@ const patience = 90 * time.Second
 // a real process.
 func network(t *testing.T, validators int) *devnet.Net {
 	t.Helper()
-	n, err := devnet.New(t.TempDir(), devnet.Plan{Validators: validators, Custodians: 3, Others: []string{"publisher"}})
+	return networkOf(t, devnet.Plan{Validators: validators, Custodians: 3})
+}
+
+func networkOf(t *testing.T, plan devnet.Plan) *devnet.Net {
+	t.Helper()
+	plan.Others = []string{"publisher"}
+	n, err := devnet.New(t.TempDir(), plan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,8 +59,8 @@ func (a *app) show() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show REF",
 		Short: "Show one block, and who holds it",
-		Long: `Shows a block of this home. With a running node it also asks the DHT, and
-those it names, who holds how much.
+		Long: `Shows a block of this home. With a running node it also asks the ledger about
+it, and the DHT, and those it names, who holds how much.
 
 Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
 		Example: "  granary show 4f1c9a02",
@@ -79,6 +79,7 @@ Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
 				out := struct {
 					node.BlockStatus
 					*gateway.HoldersReply `json:"network,omitempty"`
+					Ledger                *node.Standing `json:"ledger,omitempty"`
 				}{BlockStatus: b}
 				if c, ok := s.(*gateway.Client); ok {
 					h, err := c.Holders(cmd.Context(), b.ID)
@@ -86,10 +87,18 @@ Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
 						return err
 					}
 					out.HoldersReply = &h
+					if st, err := c.Standing(cmd.Context(), b.ID); err == nil {
+						out.Ledger = &st
+					} else {
+						a.ui.Note("the ledger does not say: %v", err)
+					}
 				}
 				return a.ui.Result(out, func(w io.Writer) {
 					printRecord(w, b.Record)
 					fmt.Fprintf(w, "here          %d of %d rows, %s\n", b.Held, b.Rows, state(b))
+					if st := out.Ledger; st != nil {
+						fmt.Fprintf(w, "ledger        #%d, %s, %d of %d voting power, kept for %d days\n", st.Index, st.Status, st.Power, st.Total, st.KeepDays)
+					}
 					if out.HoldersReply == nil {
 						return
 					}

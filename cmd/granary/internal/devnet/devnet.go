@@ -33,6 +33,8 @@ type Plan struct {
 	Validators int
 	Custodians int
 	Others     []string // names of nodes that keep no custody; "publisher" gets credits
+
+	AnnounceWindow time.Duration // for a certificate; 0: that of ledger.DevnetParams
 }
 
 // Net is a devnet on disk: homes and a network file. Nodes are started one by
@@ -73,7 +75,7 @@ func New(dir string, plan Plan) (*Net, error) {
 			return nil, err
 		}
 	}
-	n.Network = n.found()
+	n.Network = n.found(plan.AnnounceWindow)
 	if err := durable.Write(n.File, n.Network.Encode(), 0o644); err != nil {
 		return nil, err
 	}
@@ -114,9 +116,12 @@ func (n *Net) place(name, role string) error {
 }
 
 // found writes the genesis of all validators placed so far.
-func (n *Net) found() config.Network {
+func (n *Net) found(window time.Duration) config.Network {
 	params := ledger.DevnetParams()
 	params.Custody = Custody
+	if window != 0 {
+		params.AnnounceWindow = window
+	}
 	g := ledger.Genesis{
 		ChainID: fmt.Sprintf("devnet-%02x%02x", n.base[0], n.base[1]),
 		Time:    time.Now().UTC().Truncate(time.Millisecond),

@@ -81,6 +81,21 @@ func (c *Client) Holders(ctx context.Context, ref string) (HoldersReply, error) 
 	return h, c.get(ctx, "/v1/blocks/"+url.PathEscape(ref)+"/holders", &h)
 }
 
+// Standing asks the ledger about a block.
+func (c *Client) Standing(ctx context.Context, ref string) (node.Standing, error) {
+	var s node.Standing
+	return s, c.get(ctx, "/v1/ledger/"+url.PathEscape(ref), &s)
+}
+
+// Submit hands a signed transaction to the ledger.
+func (c *Client) Submit(ctx context.Context, raw []byte) error {
+	body, err := c.do(ctx, http.MethodPost, "/v1/tx", bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
 // Torrent returns the block's .torrent file.
 func (c *Client) Torrent(ctx context.Context, ref string) ([]byte, error) {
 	body, err := c.do(ctx, http.MethodGet, "/v1/blocks/"+url.PathEscape(ref)+"/torrent", nil)

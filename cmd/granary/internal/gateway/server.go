@@ -19,6 +19,7 @@ import (
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
+	"granary/ledger"
 	"granary/sampling"
 )
 
@@ -76,6 +77,8 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("POST /v1/blocks/{ref}/fetch", g.fetch)
 	mux.HandleFunc("POST /v1/blocks/{ref}/verify", g.verify)
 	mux.HandleFunc("DELETE /v1/blocks/{ref}", g.delete)
+	mux.HandleFunc("GET /v1/ledger/{ref}", g.standing)
+	mux.HandleFunc("POST /v1/tx", g.submit)
 	mux.HandleFunc("POST /v1/watch", g.watch)
 	mux.HandleFunc("POST /v1/faults/withhold/{ref}", g.withhold)
 	return mux
@@ -214,6 +217,30 @@ func verifyOptions(r *http.Request) (node.VerifyOptions, error) {
 		return node.VerifyOptions{}, exit.Usagef("", "%d bits of confidence are not 1 to %d", bits, erasure.MaxBits)
 	}
 	return node.VerifyOptions{Bits: bits, Patience: patience, Escalate: q.Get("escalate") == "true"}, nil
+}
+
+// askLedger bounds how long a call waits for the ledger.
+const askLedger = 10 * time.Second
+
+func (g gateway) standing(w http.ResponseWriter, r *http.Request) {
+	ref, err := node.ParseRef(r.PathValue("ref"))
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	s, err := g.n.Standing(r.Context(), ref, askLedger)
+	reply(w, s, err)
+}
+
+// submit hands a signed transaction on.
+func (g gateway) submit(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(io.LimitReader(r.Body, 2*ledger.MaxTx))
+	if err == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), askLedger)
+		defer cancel()
+		err = g.n.Submit(ctx, raw)
+	}
+	reply(w, struct{}{}, err)
 }
 
 // watch streams what a watcher sees, a line each, until the caller goes away.

@@ -1,11 +1,14 @@
 package node
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"time"
 
+	"granary/ledger"
 	"granary/ledger/light"
 	"granary/sampling"
 )
@@ -85,4 +88,50 @@ func (n *Node) Status() (Status, error) {
 		}
 	}
 	return s, nil
+}
+
+// Standing is what the ledger has about a block.
+type Standing struct {
+	Record
+	Index    uint64 `json:"index"`  // of the announcement in the log
+	Status   string `json:"status"` // "pending", "certified" or "expired"
+	Height   int64  `json:"height"` // of the announcement
+	Decided  int64  `json:"decided_height,omitempty"`
+	Power    int64  `json:"voting_power"` // that attested by now
+	Total    int64  `json:"total_power"`
+	KeepDays int    `json:"keep_days"`
+	Owner    string `json:"publisher"`
+}
+
+// Standing asks the ledger about a block. It returns ledger.ErrNotFound for one
+// that was never announced.
+func (n *Node) Standing(ctx context.Context, ref Ref, patience time.Duration) (Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	id, err := n.ResolveInLedger(ctx, ref, patience)
+	if err != nil {
+		return Standing{}, err
+	}
+	found, err := n.light.Find(ctx, id)
+	if err != nil {
+		return Standing{}, fmt.Errorf("%s: %w", id.Short(), err)
+	}
+	r := found.Record()
+	s := Standing{
+		Record: NewRecord(r.Info), Index: found.Index, Status: found.Status.String(),
+		Height: found.Announcement.Height, Power: found.Power, Total: found.Total,
+		KeepDays: int(r.Keep), Owner: r.Publisher.String(),
+	}
+	if found.Status != ledger.Pending {
+		s.Decided, s.Power, s.Total = found.Outcome.Height, found.Outcome.Outcome.Power, found.Outcome.Outcome.Total
+	}
+	return s, nil
+}
+
+// Submit hands a signed transaction to the ledger.
+func (n *Node) Submit(ctx context.Context, raw []byte) error {
+	if err := n.synced(ctx); err != nil {
+		return err
+	}
+	return n.light.Submit(ctx, raw)
 }
