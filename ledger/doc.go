@@ -35,10 +35,7 @@
 // clean, and that honest ones together keep enough of it. It does not show that
 // the block can be had now: sampling does.
 //
-// The Announcement is the signed message of networks without a ledger; the
-// announce transaction takes over from it.
-//
 // This package is pure: no I/O, no clock, no goroutines. Every byte is specified
-// in docs/spec/ledger.md (and docs/spec/announcement.md), and compared with a
+// in docs/spec/ledger.md, and compared with a
 // slow reference written from that text.
 package ledger

@@ -5,9 +5,15 @@ import (
 	"fmt"
 )
 
-// Why a transaction is refused, beside ErrMalformed and ErrSignature. Callers
-// branch on these; Code gives each a number that survives a wire.
+// Why a transaction is refused. Callers branch on these; Code gives each a
+// number that survives a wire.
 var (
+	// ErrMalformed reports bytes that are no message, or values outside the rules.
+	ErrMalformed = errors.New("malformed message")
+
+	// ErrSignature reports a message that its sender did not sign for this chain.
+	ErrSignature = errors.New("signature does not match")
+
 	// ErrID reports a record whose ID does not follow from its other fields.
 	ErrID = errors.New("ID does not follow from the record")
 

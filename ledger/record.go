@@ -15,6 +15,13 @@ const (
 	recordVersion = 1 // the block format that its ID is computed by
 )
 
+const (
+	// MaxPeers is how many peers a record may name, and MaxPeerID how long a peer
+	// ID may be in bytes: libp2p's have 34 to 42.
+	MaxPeers  = 4
+	MaxPeerID = 64
+)
+
 // Record is what a publisher signs and the ledger stores about a block.
 type Record struct {
 	Info      erasure.Info

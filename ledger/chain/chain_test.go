@@ -3,6 +3,7 @@ package chain_test
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -65,6 +66,7 @@ type network struct {
 	t       testing.TB
 	genesis ledger.Genesis
 	dir     string
+	ip      netip.Addr
 	ports   []int
 	nodes   []*chain.Chain // nil: down
 }
@@ -74,8 +76,9 @@ type network struct {
 func newNetwork(t testing.TB, validators, more int, heartbeat time.Duration) *network {
 	n := &network{
 		t: t, genesis: testGenesis(validators, heartbeat), dir: t.TempDir(),
-		ports: freePorts(t, validators+more), nodes: make([]*chain.Chain, validators+more),
+		ip: loopback(), nodes: make([]*chain.Chain, validators+more),
 	}
+	n.ports = freePorts(t, n.ip, validators+more)
 	t.Cleanup(n.close)
 	for i := range validators {
 		n.start(i)
@@ -86,13 +89,13 @@ func newNetwork(t testing.TB, validators, more int, heartbeat time.Duration) *ne
 func (n *network) config(i int) chain.Config {
 	cfg := chain.Config{
 		Dir: filepath.Join(n.dir, fmt.Sprint(i)), Genesis: n.genesis,
-		NodeKey: key("node %d", i), IP: netip.MustParseAddr("127.0.0.1"), Port: n.ports[i], Devnet: true,
+		NodeKey: key("node %d", i), IP: n.ip, Port: n.ports[i], Devnet: true,
 	}
 	if i < len(n.genesis.Validators) {
 		cfg.Key = key("consensus %d", i)
 	}
 	for j := range n.genesis.Validators {
-		cfg.Peers = append(cfg.Peers, fmt.Sprintf("%s@127.0.0.1:%d", chain.NodeID(key("node %d", j)), n.ports[j]))
+		cfg.Peers = append(cfg.Peers, fmt.Sprintf("%s@%s:%d", chain.NodeID(key("node %d", j)), n.ip, n.ports[j]))
 	}
 	if os.Getenv("GRANARY_CHAIN_LOG") != "" {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)
@@ -239,12 +242,20 @@ func (n *network) sameHead(i int) {
 	}
 }
 
-// freePorts returns ports of 127.0.0.1 that were free a moment ago.
-func freePorts(t testing.TB, n int) []int {
+// loopback returns an address of this machine that no other test is likely to
+// have: a port that was free on it a moment ago still is.
+func loopback() netip.Addr {
+	var b [3]byte
+	rand.Read(b[:])
+	return netip.AddrFrom4([4]byte{127, 1 + b[0]%250, b[1], 1 + b[2]%250})
+}
+
+// freePorts returns ports of ip that were free a moment ago.
+func freePorts(t testing.TB, ip netip.Addr, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,11 @@ func child(spec string) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range strings.Fields(string(ports)) {
+	fields := strings.Fields(string(ports))
+	if n.ip, err = netip.ParseAddr(fields[0]); err != nil {
+		return err
+	}
+	for _, p := range fields[1:] {
 		port, err := strconv.Atoi(p)
 		if err != nil {
 			return err
@@ -105,14 +110,15 @@ type processes struct {
 func newProcesses(t *testing.T, validators int) *processes {
 	n := &network{
 		t: t, genesis: testGenesis(validators, time.Second), dir: t.TempDir(),
-		ports: freePorts(t, validators+1), nodes: make([]*chain.Chain, validators+1),
+		ip: loopback(), nodes: make([]*chain.Chain, validators+1),
 	}
+	n.ports = freePorts(t, n.ip, validators+1)
 	t.Cleanup(n.close)
 	p := &processes{network: n, cmds: make([]*exec.Cmd, validators), done: make([]chan struct{}, validators), heads: make(map[string]string)}
 	if err := os.WriteFile(filepath.Join(n.dir, "genesis.json"), n.genesis.Encode(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(n.dir, "ports"), []byte(strings.Trim(fmt.Sprint(n.ports), "[]")), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(n.dir, "ports"), fmt.Append(nil, n.ip, " ", strings.Trim(fmt.Sprint(n.ports), "[]")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
