@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	dbm "github.com/cometbft/cometbft-db"
-	"github.com/cometbft/cometbft/config"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"github.com/cometbft/cometbft/mempool"
 	"github.com/cometbft/cometbft/node"
@@ -156,7 +154,6 @@ func (c *Chain) shut() error {
 	if c.node != nil {
 		if c.node.Stop() == nil {
 			c.node.Wait()
-			c.stores.all = nil // closed with it
 		} else {
 			_ = c.node.EventBus().Stop() // runs since it was made
 		}
@@ -194,38 +191,6 @@ func (c *Chain) PeerAddress() string {
 		ip = netip.IPv4Unspecified()
 	}
 	return NodeID(c.cfg.NodeKey) + "@" + netip.AddrPortFrom(ip.Unmap(), uint16(c.port)).String()
-}
-
-// stores are the databases that the engine opens, kept here because it closes
-// them only if it came as far as starting.
-type stores struct {
-	app   *app
-	state dbm.DB
-	all   []dbm.DB
-}
-
-// open implements CometBFT's DBProvider.
-func (s *stores) open(ctx *config.DBContext) (dbm.DB, error) {
-	db, err := dbm.NewDB(ctx.ID, dbm.GoLevelDBBackend, ctx.Config.DBDir())
-	if err != nil {
-		return nil, fmt.Errorf("open the engine's %s: %w", ctx.ID, err)
-	}
-	s.all = append(s.all, db)
-	if ctx.ID == "state" {
-		s.state = db
-	}
-	return db, nil
-}
-
-func (s *stores) close() error {
-	var errs []error
-	if s.app != nil {
-		errs = append(errs, s.app.rollback())
-	}
-	for _, db := range s.all {
-		errs = append(errs, db.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // begun waits until the network begins: the engine would too, and heed no ctx.
