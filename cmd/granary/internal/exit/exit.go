@@ -72,7 +72,7 @@ type rule struct {
 
 var rules = []rule{
 	{context.Canceled, Interrupted, "run the same command again to resume"},
-	{node.ErrRef, Usage, "a REF is an ID, 8 or more of its first hex digits, a magnet link or a .torrent file"},
+	{node.ErrRef, Usage, "a REF is an ID, 8 or more of its first hex digits, a magnet link, #index in the log, or a .torrent file"},
 	{node.ErrNotFound, TryAgain, "check the ID, and that nodes of this network are reachable: `granary status`"},
 	{node.ErrTooFewRows, Unavailable, "more seeders may come back: run the same command again, or with a longer --timeout"},
 	{node.ErrStalled, TryAgain, "run the same command again to resume, or with a longer --timeout"},

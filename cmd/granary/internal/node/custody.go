@@ -121,6 +121,11 @@ func (n *Node) keepShare(b *blobstore.Block) {
 	})
 }
 
+// smallBlock is up to how many content rows owed pieces are simply fetched,
+// though k rows would do: decoding takes tables of 74 MiB, the rest of a small
+// block 1 MiB.
+const smallBlock = 64
+
 // fetchShare gets the pieces we owe by BitTorrent. When they are k rows or
 // more, any k rows are fetched and the rest is computed.
 func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledger.PeerID) error {
@@ -128,7 +133,7 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 	if b.Held().Contains(owed) {
 		return nil
 	}
-	if b.Geometry().RowsIn(owed) >= b.Geometry().K() {
+	if k := b.Geometry().K(); k > smallBlock && b.Geometry().RowsIn(owed) >= k {
 		if err := n.fetchWhole(ctx, b, named); err != nil {
 			return err
 		}

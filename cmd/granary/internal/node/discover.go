@@ -32,8 +32,8 @@ const (
 )
 
 // eachHolder looks for holders of id again and again until ctx ends and calls
-// visit for each that answers, at most maxAsking at once. Peers in first are
-// asked before any lookup.
+// visit for each that was asked, at most maxAsking at once. Peers in first are
+// asked before any search.
 func (n *Node) eachHolder(ctx context.Context, id erasure.ID, first []peer.ID, visit func(peer.ID, kad.Hello, error)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -52,13 +52,19 @@ func (n *Node) eachHolder(ctx context.Context, id erasure.ID, first []peer.ID, v
 			visit(p, hello, err)
 		})
 	}
+	// Where somebody is known, the first round is theirs: when a block is
+	// announced, all custodians would search the DHT at the same moment.
+	search := len(first) == 0
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		for _, p := range first {
 			ask(p)
 		}
-		for h := range n.host.FindHolders(ctx, id) {
-			ask(h.Peer)
+		if search {
+			for h := range n.host.FindHolders(ctx, id) {
+				ask(h.Peer)
+			}
 		}
+		search = true
 		select {
 		case <-ctx.Done():
 			return

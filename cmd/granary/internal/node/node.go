@@ -148,14 +148,15 @@ func (n *Node) resume() error {
 	return nil
 }
 
-// seed serves what b holds and names us as a holder of whole blocks.
+// seed serves what b holds, and names us in the DHT as a holder of whole
+// blocks, unless we are here only for one command.
 func (n *Node) seed(b *blobstore.Block) error {
 	t, err := n.swarm.Add(b)
 	if err != nil {
 		return fmt.Errorf("seed %s: %w", b.ID().Short(), err)
 	}
 	t.Refresh()
-	if b.Whole() || n.cfg.Faults.Corrupt {
+	if !n.cfg.Guest && b.Whole() || n.cfg.Faults.Corrupt {
 		n.host.ProvideBlock(b.ID())
 	}
 	return nil
