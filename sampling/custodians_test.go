@@ -71,13 +71,15 @@ func TestCustodiansOutlastFailures(t *testing.T) {
 				}
 				return after(ctx, time.Duration(20+37*r.row%180)*time.Millisecond)
 			}
-			v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), fresh(b), nil)
+			target := fresh(b)
+			target.Draw = random.Perm(b.g.Rows())
+			v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), target, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Logf("seed %d: %v, %d requests, %d serving", s, v, len(net.requests), v.Serving)
 			expect(t, v, sampling.Available, "")
-			if v.Took > 6*time.Second {
+			if v.Took > 8*time.Second { // a group of which nobody is left costs a row's whole time
 				t.Errorf("seed %d: %v", s, v)
 			}
 		})

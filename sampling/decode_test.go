@@ -80,32 +80,8 @@ func (b *block) lie(t *testing.T, length int64) *block {
 	if evil.g.K() != k {
 		t.Fatalf("length %d has %d rows, want %d", length, evil.g.K(), k)
 	}
-	for row := range b.rows {
-		file := leaves[:k]
-		if row >= k {
-			file = leaves[k:]
-		}
-		evil.paths = append(evil.paths, path(file, row%k, b.g.Depth()))
-	}
+	evil.paths = paths(b.rows)
 	return evil
-}
-
-// path is the Merkle path of a leaf.
-func path(level []erasure.Root, leaf, depth int) []erasure.Root {
-	var siblings []erasure.Root
-	level = append([]erasure.Root(nil), level...)
-	for len(level) < 1<<depth {
-		level = append(level, erasure.Root{})
-	}
-	for len(level) > 1 {
-		siblings = append(siblings, level[leaf^1])
-		var next []erasure.Root
-		for i := 0; i < len(level); i += 2 {
-			next = append(next, sha256.Sum256(append(level[i][:], level[i+1][:]...)))
-		}
-		level, leaf = next, leaf/2
-	}
-	return siblings
 }
 
 func TestTheLyingPublisherOfTheseTestsCanAlsoTellTheTruth(t *testing.T) {
@@ -234,10 +210,9 @@ func TestBlockThatIsNotCleanIsUnavailable(t *testing.T) {
 
 	// Half of the parity is something else. The proof vector fits the content,
 	// and a row of that half shows it.
-	swapped := newBlock(t, 600, 2)
-	for row := 600; row < 900; row++ {
-		swapped.rows[row] = swapped.rows[row-600]
-	}
+	swapped := *newBlock(t, 600, 2)
+	swapped.rows = append([][]byte(nil), swapped.rows...)
+	copy(swapped.rows[600:900], swapped.rows[:300])
 	parity := swapped.lie(t, swapped.g.Length())
 
 	for _, c := range []struct {

@@ -17,7 +17,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 20261121, "seed of the draws that are counted")
-	draws = flag.Int("draws", 300, "tests that are counted for each part of the rows")
+	draws = flag.Int("draws", defaultDraws, "tests that are counted for each part of the rows")
 )
 
 // unlikely is what a count must not be: beyond a number that it reaches in one
@@ -103,7 +103,7 @@ func TestFrequencyOfAvailableIsThePassProbability(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	const k = 200
 	b := newBlock(t, k, 1)
-	for _, c := range []struct{ bits, n, counted int }{{4, *draws, 100_000}, {20, *draws / 6, 300_000}} {
+	for _, c := range []struct{ bits, n, counted int }{{4, *draws, 30_000}, {20, *draws / 5, 30_000}} {
 		plan := erasure.NewPlan(k, c.bits)
 		for _, part := range parts {
 			t.Run(fmt.Sprintf("%d bits, %.0f %% withheld", c.bits, 100*part), func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestAnsweringSomeRequestsOnlyGainsNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				random := rand.New(rand.NewPCG(*seed, 3))
-				for i := range 8 * len(parts) {
+				for i := range 2 * len(parts) {
 					gone := withhold(b, parts[i%len(parts)], random.Uint64())
 					draw := random.Perm(2 * k)[:plan.Rows()]
 					var mu sync.Mutex

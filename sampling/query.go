@@ -24,7 +24,7 @@ type probe struct {
 	known  []Holder // whom to ask; set by trial.ask unless it is fixed
 	fixed  bool
 	rounds int              // in which it was asked for
-	cause  Cause            // of the latest round; empty before the first
+	cause  Cause            // of the latest round; empty before the first. Set by trial.round alone
 	asked  map[Holder]Cause // how the latest round's requests for it ended
 	data   []byte           // the verified row, until it is kept
 	bytes  int64            // handed over for it, in all
@@ -53,8 +53,8 @@ type answer struct {
 }
 
 // ask asks for p, and returns when it was handed over verified, everybody was
-// asked, or time is up.
-func (t *trial) ask(ctx context.Context, round int, p *probe) {
+// asked, or time is up: the cause that p is to have.
+func (t *trial) ask(ctx context.Context, round int, p *probe) Cause {
 	if !p.fixed {
 		p.known = t.candidates(ctx, p.row, round)
 	}
@@ -63,15 +63,16 @@ func (t *trial) ask(ctx context.Context, round int, p *probe) {
 	p.asked = make(map[Holder]Cause)
 	q.run(ctx)
 
-	p.cause = NoHolder
+	cause := NoHolder
 	if ctx.Err() != nil {
-		p.cause = NotAwaited
+		cause = NotAwaited
 	}
 	for _, c := range p.asked {
-		if c.before(p.cause) {
-			p.cause = c
+		if c.before(cause) {
+			cause = c
 		}
 	}
+	return cause
 }
 
 // candidates returns the distinct peers to ask for a row, best first.
@@ -100,10 +101,10 @@ func (q *query) run(parent context.Context) {
 		q.last = h
 		go func() { answers <- q.fetch(ctx, parent, h) }()
 	}
-	hedge := time.NewTimer(0)
+	wait, more := q.next(request)
+	hedge := time.NewTimer(wait)
 	defer hedge.Stop()
-	ended, settled := ctx.Done(), false
-	for {
+	for ended, settled := ctx.Done(), false; more; hedge.Reset(wait) {
 		select {
 		case <-hedge.C:
 			if q.running > 0 && q.last != "" {
@@ -125,17 +126,11 @@ func (q *query) run(parent context.Context) {
 		case <-ended:
 			ended = nil // what is under way ends now, and is waited for
 		}
-		if ctx.Err() != nil {
-			if q.running == 0 {
-				return
-			}
-			continue
+		if ctx.Err() == nil {
+			wait, more = q.next(request)
+		} else {
+			more = q.running > 0
 		}
-		wait, more := q.next(request)
-		if !more {
-			return
-		}
-		hedge.Reset(wait)
 	}
 }
 

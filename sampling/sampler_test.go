@@ -3,6 +3,7 @@ package sampling_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,11 +33,16 @@ type file []byte
 
 func (f file) WriteAt(p []byte, at int64) (int, error) { return copy(f[at:], p), nil }
 
-func (f file) ReadAt(p []byte, at int64) (int, error) { return bytes.NewReader(f).ReadAt(p, at) }
+// made holds the blocks made so far: many tests use the same ones.
+var made sync.Map
 
-// newBlock makes a block of k rows of content that seed determines.
+// newBlock makes a block of k rows of content that seed determines. It is
+// shared: its rows are not to be changed.
 func newBlock(t testing.TB, k int, seed uint64) *block {
 	t.Helper()
+	if b, ok := made.Load([2]uint64{uint64(k), seed}); ok {
+		return b.(*block)
+	}
 	content := make([]byte, k*erasure.RowSize)
 	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 	_, _ = random.Read(content)
@@ -46,17 +52,42 @@ func newBlock(t testing.TB, k int, seed uint64) *block {
 		t.Fatal(err)
 	}
 	b := &block{bundle: bundle, id: bundle.Info.ID(), g: bundle.Info.Geometry()}
-	all := append(content, parity...)
-	for row := range b.g.Rows() {
-		first, count := b.g.PieceSpan(b.g.PieceOf(row))
-		path, err := erasure.RowPath(b.g, bundle.Layers, row, all[first*erasure.RowSize:(first+count)*erasure.RowSize])
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.rows = append(b.rows, all[row*erasure.RowSize:(row+1)*erasure.RowSize])
-		b.paths = append(b.paths, path)
+	for i := range k {
+		b.rows = append(b.rows, content[i*erasure.RowSize:(i+1)*erasure.RowSize])
 	}
+	for i := range k {
+		b.rows = append(b.rows, parity[i*erasure.RowSize:(i+1)*erasure.RowSize])
+	}
+	b.paths = paths(b.rows)
+	made.Store([2]uint64{uint64(k), seed}, b)
 	return b
+}
+
+// paths returns the Merkle paths of all rows of a block.
+func paths(rows [][]byte) [][]erasure.Root {
+	var all [][]erasure.Root
+	for _, file := range [][][]byte{rows[:len(rows)/2], rows[len(rows)/2:]} {
+		var level []erasure.Root
+		for _, row := range file {
+			level = append(level, erasure.LeafHash(row))
+		}
+		for len(level)&(len(level)-1) != 0 {
+			level = append(level, erasure.Root{})
+		}
+		siblings := make([][]erasure.Root, len(file))
+		for depth := 0; len(level) > 1; depth++ {
+			for i := range siblings {
+				siblings[i] = append(siblings[i], level[i>>depth^1])
+			}
+			var next []erasure.Root
+			for i := 0; i < len(level); i += 2 {
+				next = append(next, sha256.Sum256(append(level[i][:], level[i+1][:]...)))
+			}
+			level = next
+		}
+		all = append(all, siblings...)
+	}
+	return all
 }
 
 // rowBytes is what one row of the block and its path weigh.

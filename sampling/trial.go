@@ -3,9 +3,14 @@ package sampling
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"granary/erasure"
 )
+
+// patience is how long no row may end in any way before those under way count
+// as missing for the time being, and others are asked for.
+const patience = 1500 * time.Millisecond
 
 // trial asks for rows of one block, in a fixed order. What is not said to be
 // shared belongs to the goroutine that calls round.
@@ -35,47 +40,58 @@ type trial struct {
 
 // round asks for the rows that are not verified yet, as many as it takes to
 // pass: those of a later stage only when too many of an earlier one are missing
-// in this round. The first round asks for the rows of all stages even when no
-// stage can be passed any more, so that each row missing in the end was asked
-// for twice. It returns the error of keep, and nil when ctx ends.
+// in this round, or lag. The first round asks for the rows of all stages even
+// when no stage can be passed any more, so that each row missing in the end was
+// asked for twice. It returns the error of keep, and nil when ctx ends.
 func (t *trial) round(ctx context.Context, round int) error {
 	ctx, decide := context.WithCancel(ctx)
 	defer decide()
 	t.book.begin()
-	done := make(chan *probe)
+	type result struct {
+		*probe
+		cause Cause
+	}
+	done := make(chan result)
+	quiet := time.NewTimer(patience)
+	defer quiet.Stop()
+	var next, running, lagging, missing int
 	var failed error
-	for next, running, missing := 0, 0, 0; ; {
-		for ctx.Err() == nil && next < t.reach(round, missing) && t.room(running) {
+	for {
+		for ctx.Err() == nil && next < t.reach(round, missing+lagging) && t.room(running, lagging) {
 			p := t.probes[next]
 			next++
 			if p.cause == Verified {
 				continue
 			}
 			running++
-			go func() {
-				t.ask(ctx, round, p)
-				done <- p
-			}()
+			go func() { done <- result{p, t.ask(ctx, round, p)} }()
 		}
 		if running == 0 {
 			return failed
 		}
-		p := <-done
-		running--
-		switch p.cause {
-		case Verified:
-			t.verified++
-			if t.keep != nil && failed == nil {
-				failed = t.keep(p.row, p.data)
+		select {
+		case p := <-done:
+			running--
+			lagging = 0
+			quiet.Reset(patience)
+			p.probe.cause = p.cause
+			switch p.cause {
+			case Verified:
+				t.verified++
+				if t.keep != nil && failed == nil {
+					failed = t.keep(p.row, p.data)
+				}
+				p.data = nil
+			case BadCombination:
+				t.unclean = true
+			default:
+				missing++
 			}
-			p.data = nil
-		case BadCombination:
-			t.unclean = true
-		default:
-			missing++
-		}
-		if t.passed() || t.unclean || failed != nil {
-			decide()
+			if t.passed() || t.unclean || failed != nil {
+				decide()
+			}
+		case <-quiet.C:
+			lagging = running
 		}
 	}
 }
@@ -94,8 +110,8 @@ func (t *trial) reach(round, missing int) int {
 }
 
 // room reports whether one more row can be asked for at once.
-func (t *trial) room(running int) bool {
-	if t.whole && t.verified+running >= t.need() {
+func (t *trial) room(running, lagging int) bool {
+	if t.whole && t.verified+running-lagging >= t.need() {
 		return false
 	}
 	return running < t.sampler.cfg.Concurrency
