@@ -207,7 +207,7 @@ func (j *judgement) doubt(ctx context.Context) (Reason, error) {
 	switch {
 	case j.verdict.Holders == 0:
 		return NoHolders, nil
-	case j.control == nil && j.quiet(nil):
+	case j.quiet(nil) && (j.control == nil || !j.target.Fresh || j.early):
 		return NobodyAnswered, nil
 	case !j.target.Fresh:
 		return HeadStale, nil

@@ -121,6 +121,7 @@ func TestVerdictsOnMissingRows(t *testing.T) {
 		{"all silent", silence, now, &control.bundle, sampling.Inconclusive, sampling.NobodyAnswered, sampling.Timeout},
 		{"all unreachable", answer(errUnreachable), now, &control.bundle, sampling.Inconclusive, sampling.NobodyAnswered, sampling.Unreachable},
 		{"all unreachable, no control", answer(errUnreachable), now, nil, sampling.Inconclusive, sampling.NobodyAnswered, sampling.Unreachable},
+		{"all unreachable, stale head", answer(errUnreachable), func(t *sampling.Target) { t.Fresh = false }, &control.bundle, sampling.Inconclusive, sampling.NobodyAnswered, sampling.Unreachable},
 		{"no control", notControl(answer(sampling.ErrNotHeld)), now, nil, sampling.Inconclusive, sampling.NoControl, sampling.NotHeld},
 		{"stale head", notControl(answer(sampling.ErrNotHeld)), func(t *sampling.Target) { t.Fresh = false }, &control.bundle, sampling.Inconclusive, sampling.HeadStale, sampling.NotHeld},
 		{"within grace", notControl(answer(sampling.ErrNotHeld)), func(t *sampling.Target) { t.Announced, t.Grace = time.Now(), time.Millisecond }, &control.bundle, sampling.Inconclusive, sampling.TooEarly, sampling.NotHeld},
