@@ -27,8 +27,8 @@ func (a *app) verify() *cobra.Command {
 verdict is available with the stated confidence, unavailable, or inconclusive:
 nothing is said that was not seen. Only available is final.
 
-Exit status: 0 available; 4 unavailable; 5 inconclusive; 1 not in the ledger;
-64 REF refused.`,
+Exit status: 0 available; 4 unavailable; 5 inconclusive; 6 the publisher lied:
+no such content exists; 1 not in the ledger; 64 REF refused.`,
 		Example: "  granary verify 4f1c9a02… --network network.json",
 		GroupID: "blocks",
 		Args:    exactly(1),
@@ -48,7 +48,7 @@ Exit status: 0 available; 4 unavailable; 5 inconclusive; 1 not in the ledger;
 				if err := a.ui.Result(r, func(w io.Writer) { printVerdict(w, r) }); err != nil {
 					return err
 				}
-				return verdictCode(r.Verdict)
+				return verdictCode(r)
 			})
 		},
 	}
@@ -65,11 +65,13 @@ func verifyFlags(cmd *cobra.Command, opt *node.VerifyOptions) {
 }
 
 // verdictCode is the exit status that a verdict gives.
-func verdictCode(s sampling.State) error {
-	switch s {
-	case sampling.Available:
+func verdictCode(r node.VerifyResult) error {
+	switch {
+	case r.Verdict == sampling.Available:
 		return nil
-	case sampling.Unavailable:
+	case r.Reason == string(sampling.NotClean):
+		return exit.Code(exit.Mismatch)
+	case r.Verdict == sampling.Unavailable:
 		return exit.Code(exit.Unavailable)
 	}
 	return exit.Code(exit.Inconclusive)

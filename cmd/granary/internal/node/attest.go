@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,14 +14,18 @@ import (
 // examine is a validator's work on an announced block: it fetches any k rows,
 // decodes, codes again, and attests the block if it is clean and whole here,
 // and only then.
-func (n *Node) examine(ctx context.Context, index uint64, b *blobstore.Block, r ledger.Record) error {
+func (n *Node) examine(ctx context.Context, t task, b *blobstore.Block) error {
 	began := time.Now()
 	if !b.Whole() {
-		if err := n.fetchWhole(ctx, b, r.Peers); err != nil {
+		if err := n.fetchWhole(ctx, b, t.record.Peers); err != nil {
 			return fmt.Errorf("not attested: %w", err)
 		}
 	}
-	if err := n.attest(ctx, index, b.ID()); err != nil {
+	err := n.attest(ctx, t.index, b.ID())
+	if errors.Is(err, ledger.ErrAttested) || errors.Is(err, ledger.ErrExpired) {
+		return n.seed(b) // said before, or too late to matter
+	}
+	if err != nil {
 		return fmt.Errorf("not attested: %w", err)
 	}
 	n.log.Info("block attested", "block", b.ID().Short(), "dur", time.Since(began))
@@ -30,43 +35,19 @@ func (n *Node) examine(ctx context.Context, index uint64, b *blobstore.Block, r 
 // attest submits our word that the block announced at index is clean and
 // whole here.
 func (n *Node) attest(ctx context.Context, index uint64, id erasure.ID) error {
-	n.attesting.Lock()
-	defer n.attesting.Unlock()
-	key := n.cfg.Validator.Attest
-	var account ledger.Account
-	var err error
-	if verr := n.chain.View(func(s *ledger.State) { account, err = s.Account(ledger.KeyOf(key)) }); verr != nil || err != nil {
-		return fmt.Errorf("read own account: %w", firstOf(verr, err))
-	}
-	// Nonces count up from the last that any height took; those still waiting
-	// are remembered here.
-	n.nonce = max(n.nonce, account.Nonce) + 1
-	raw, err := ledger.SignAttest(n.cfg.Genesis.ChainID, key, n.nonce, []ledger.Attestation{{Index: index, ID: id}})
-	if err != nil {
-		return err
-	}
-	return n.chain.Submit(ctx, raw)
+	return n.chain.Attest(ctx, n.cfg.Validator.Attest, []ledger.Attestation{{Index: index, ID: id}})
 }
 
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// takeUpPending examines what was announced before this start and still
-// awaits its certificate.
+// takeUpPending examines what awaits its certificate and has no word of ours in
+// the log: at a start, and again whenever the log is looked at, since a
+// transaction that waits can be lost with the nodes that have it.
 func (n *Node) takeUpPending() error {
-	var waiting []ledger.Announced
-	var err error
-	if verr := n.chain.View(func(s *ledger.State) { waiting, err = s.Pending() }); verr != nil || err != nil {
-		return fmt.Errorf("read pending announcements: %w", firstOf(verr, err))
+	waiting, err := n.chain.Unattested(ledger.KeyOf(n.cfg.Validator.Attest))
+	if err != nil {
+		return fmt.Errorf("read pending announcements: %w", err)
 	}
 	for _, a := range waiting {
-		n.announced(a.Index, a.Record)
+		n.take(task{index: a.Index, record: a.Record})
 	}
 	return nil
 }

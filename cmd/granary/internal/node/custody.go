@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"granary/blobstore"
-	"granary/erasure"
 	"granary/ledger"
 )
 
@@ -18,6 +18,10 @@ const (
 	// maxPending bounds the padded bytes of blocks that are being taken up. The
 	// ledger bounds what awaits certificates likewise.
 	maxPending = 2 << 30
+
+	// maxWaiting bounds the blocks that wait to be taken up; then the log is
+	// read no further until some are done.
+	maxWaiting = 10_000
 
 	noteIndex = "index" // log index of the announcement for which a block is kept, in decimal
 	noteOwn   = "own"   // published or asked for here: kept whatever the ledger says
@@ -27,40 +31,91 @@ const (
 	custodyPatience = 10 * time.Minute
 )
 
-// pending is a block that is being taken up.
+// task is an announced block that is to be taken up.
+type task struct {
+	index  uint64 // of its announcement in the log
+	record ledger.Record
+}
+
+// size is the padded bytes of both files.
+func (t task) size() int64 { return 2 * t.record.Info.Geometry().PaddedLength() }
+
+// pending is a task that is worked on.
 type pending struct {
-	index uint64 // of its announcement in the log
-	size  int64  // padded bytes of both files
-	stop  context.CancelFunc
+	task
+	stop context.CancelFunc
 }
 
-// admit reserves a slot for a block among the pending ones; dismiss frees it.
-func (n *Node) admit(id erasure.ID, index uint64, size int64) (context.Context, bool) {
+// take queues an announced block: a validator checks it whole, a custodian
+// keeps its share. One that is queued already is not queued again. It returns
+// false when too much waits.
+func (n *Node) take(t task) bool {
+	n.mu.Lock()
+	known := slices.ContainsFunc(n.waiting, func(w task) bool { return w.index == t.index })
+	if p, busy := n.pending[t.record.ID()]; busy && p.index == t.index {
+		known = true
+	}
+	full := len(n.waiting) >= maxWaiting
+	if !known && !full {
+		n.waiting = append(n.waiting, t)
+	}
+	n.mu.Unlock()
+	if known || full {
+		return known
+	}
+	n.launch()
+	return true
+}
+
+// launch begins every waiting task that has room beside those worked on. Two
+// announcements of one block are worked on one after the other.
+func (n *Node) launch() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := size
+	if n.closed {
+		return
+	}
+	var room int64 = maxPending
 	for _, p := range n.pending {
-		all += p.size
+		room -= p.size()
 	}
-	if _, busy := n.pending[id]; busy || all > maxPending {
-		return nil, false
-	}
-	ctx, stop := context.WithCancel(n.ctx)
-	n.pending[id] = pending{index: index, size: size, stop: stop}
-	return ctx, true
+	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool {
+		id := t.record.ID()
+		if _, busy := n.pending[id]; busy || t.size() > room {
+			return false
+		}
+		room -= t.size()
+		ctx, stop := context.WithCancel(n.ctx)
+		n.pending[id] = pending{task: t, stop: stop}
+		n.work.Go(func() { n.perform(ctx, t) })
+		return true
+	})
 }
 
-func (n *Node) dismiss(id erasure.ID) {
+// perform does one task, and makes room for the next.
+func (n *Node) perform(ctx context.Context, t task) {
+	id := t.record.ID()
+	b, err := n.accept(ctx, t)
+	if err == nil && n.chain != nil {
+		err = n.examine(ctx, t, b)
+	} else if err == nil {
+		err = n.fetchShare(ctx, b, t.record.Peers)
+	}
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("block not kept", "block", id.Short(), "err", err)
+	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.pending[id].stop()
 	delete(n.pending, id)
+	n.mu.Unlock()
+	n.launch()
 }
 
-// dismissAt ends the work on the announcement at a log index, if any.
-func (n *Node) dismissAt(index uint64) {
+// forget ends the work on the announcement at a log index, if any.
+func (n *Node) forget(index uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool { return t.index == index })
 	for _, p := range n.pending {
 		if p.index == index {
 			p.stop()
@@ -70,18 +125,18 @@ func (n *Node) dismissAt(index uint64) {
 
 // accept stores an announced block's description, asked of those the record
 // names, of the validators, and of whoever else holds it.
-func (n *Node) accept(ctx context.Context, index uint64, r ledger.Record) (*blobstore.Block, error) {
-	id := r.ID()
+func (n *Node) accept(ctx context.Context, t task) (*blobstore.Block, error) {
+	id := t.record.ID()
 	b, err := n.store.Block(id)
 	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, blobstore.ErrDamaged) {
 		look, cancel := context.WithTimeout(ctx, custodyPatience)
 		defer cancel()
-		b, err = n.describe(look, Ref{ID: id}, n.sources(r.Peers), nil)
+		b, err = n.describe(look, Ref{ID: id}, n.sources(t.record.Peers), nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("describe %s: %w", id.Short(), err)
 	}
-	if err := b.SetNote(ctx, noteIndex, strconv.AppendUint(nil, index, 10)); err != nil {
+	if err := b.SetNote(ctx, noteIndex, strconv.AppendUint(nil, t.index, 10)); err != nil {
 		return nil, err
 	}
 	return b, n.seed(b)
@@ -109,16 +164,7 @@ func (n *Node) keepShare(b *blobstore.Block) {
 		n.log.Warn("note not read", "block", b.ID().Short(), "err", err)
 		return
 	}
-	ctx, ok := n.admit(b.ID(), index, 2*b.Geometry().PaddedLength())
-	if !ok {
-		return
-	}
-	n.background(func(context.Context) {
-		defer n.dismiss(b.ID())
-		if err := n.fetchShare(ctx, b, nil); err != nil && ctx.Err() == nil {
-			n.log.Warn("custody not complete", "block", b.ID().Short(), "err", err)
-		}
-	})
+	n.take(task{index: index, record: ledger.Record{Info: b.Bundle().Info}})
 }
 
 // smallBlock is up to how many content rows owed pieces are simply fetched,

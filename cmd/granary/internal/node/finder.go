@@ -45,8 +45,10 @@ func (r rows) Row(ctx context.Context, h sampling.Holder, id erasure.ID, row int
 // finder knows who may hold pieces, for one test: custodians and whole-block
 // holders from the DHT, validators from the ledger.
 type finder struct {
-	ctx context.Context // of the test; lookups end with it
-	n   *Node
+	n    *Node
+	ctx  context.Context // lookups end with it
+	stop context.CancelFunc
+	work sync.WaitGroup // lookups
 
 	mu      sync.Mutex
 	lookups map[lookupKey]*lookup // guarded by mu
@@ -66,7 +68,15 @@ type lookup struct {
 }
 
 func newFinder(ctx context.Context, n *Node) *finder {
-	return &finder{ctx: ctx, n: n, lookups: map[lookupKey]*lookup{}}
+	f := &finder{n: n, lookups: map[lookupKey]*lookup{}}
+	f.ctx, f.stop = context.WithCancel(ctx)
+	return f
+}
+
+// close ends the lookups that still go on.
+func (f *finder) close() {
+	f.stop()
+	f.work.Wait()
 }
 
 // For implements sampling.Holders: custodians of the piece's group and holders
@@ -118,13 +128,13 @@ func (f *finder) lookup(key lookupKey) *lookup {
 	}
 	l := &lookup{done: make(chan struct{})}
 	f.lookups[key] = l
-	go func() { // ends with the test's context, or with the search
+	f.work.Go(func() {
 		defer close(l.done)
 		for h := range f.n.host.FindHolders(f.ctx, key.id) {
 			l.mu.Lock()
 			l.found = append(l.found, h)
 			l.mu.Unlock()
 		}
-	}()
+	})
 	return l
 }

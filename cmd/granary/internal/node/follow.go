@@ -53,22 +53,28 @@ func (n *Node) catchUp(ctx context.Context, next uint64) (uint64, error) {
 		if err != nil {
 			return next, err
 		}
-		for i, e := range entries {
-			n.handle(next+uint64(i), e)
+		for _, e := range entries {
+			if !n.handle(next, e) {
+				return next, nil // too much to do: later
+			}
+			next++
 		}
-		next += uint64(len(entries))
 		n.saveCursor(next)
+	}
+	if n.chain != nil {
+		err = errors.Join(err, n.takeUpPending())
 	}
 	return next, err
 }
 
-// handle takes up what an entry of the log means for this node. It may see an
-// entry again after a restart.
-func (n *Node) handle(index uint64, e ledger.Entry) {
+// handle takes up what an entry of the log means for this node; false means
+// not now. It may see an entry again after a restart.
+func (n *Node) handle(index uint64, e ledger.Entry) bool {
 	switch e.Kind {
 	case ledger.EntryTx:
-		if e.Tx.Kind == ledger.KindAnnounce {
-			n.announced(index, e.Tx.Record)
+		// Nobody owes a block any more whose days are over.
+		if r := e.Tx.Record; e.Tx.Kind == ledger.KindAnnounce && time.Since(e.Time) < time.Duration(r.Keep)*24*time.Hour {
+			return n.take(task{index: index, record: r})
 		}
 	case ledger.EntryCertified:
 		n.log.Info("block certified", "block", e.Outcome.ID.Short(), "height", e.Height)
@@ -77,38 +83,13 @@ func (n *Node) handle(index uint64, e ledger.Entry) {
 		n.log.Info("block expired", "block", e.Outcome.ID.Short(), "height", e.Height)
 		n.expired(e.Outcome)
 	}
-}
-
-// announced takes up a new block: a validator checks it whole, a custodian
-// keeps its share.
-func (n *Node) announced(index uint64, r ledger.Record) {
-	id := r.ID()
-	if n.chain == nil && !n.cfg.Custodian {
-		return
-	}
-	ctx, ok := n.admit(id, index, 2*r.Info.Geometry().PaddedLength())
-	if !ok {
-		n.log.Debug("block deferred", "block", id.Short())
-		return
-	}
-	n.background(func(context.Context) {
-		defer n.dismiss(id)
-		b, err := n.accept(ctx, index, r)
-		if err == nil && n.chain != nil {
-			err = n.examine(ctx, index, b, r)
-		} else if err == nil {
-			err = n.fetchShare(ctx, b, r.Peers)
-		}
-		if err != nil && ctx.Err() == nil {
-			n.log.Warn("block not kept", "block", id.Short(), "err", err)
-		}
-	})
+	return true
 }
 
 // expired drops a block that was never certified, unless it is ours or was
 // asked for.
 func (n *Node) expired(o ledger.Outcome) {
-	n.dismissAt(o.Announcement)
+	n.forget(o.Announcement)
 	b, err := n.store.Block(o.ID)
 	if err != nil || b.Note(noteOwn) != nil || string(b.Note(noteIndex)) != strconv.FormatUint(o.Announcement, 10) {
 		return
@@ -226,6 +207,9 @@ func (n *Node) saveCursor(next uint64) {
 	n.mu.Lock()
 	for _, p := range n.pending {
 		next = min(next, p.index)
+	}
+	for _, t := range n.waiting {
+		next = min(next, t.index)
 	}
 	n.mu.Unlock()
 	if err := durable.Write(n.cursorPath(), fmt.Appendln(nil, next), 0o644); err != nil {

@@ -66,14 +66,13 @@ type Node struct {
 	work sync.WaitGroup
 
 	mu      sync.Mutex
+	waiting []task                 // guarded by mu: blocks to be taken up, oldest first
 	pending map[erasure.ID]pending // guarded by mu: blocks that are being taken up
 	ledger  LedgerStatus           // guarded by mu: what the last look at the ledger gave
 	own     []byte                 // guarded by mu: the light block of our own chain that we announce
 	closed  bool                   // guarded by mu: no new background work
 
-	coding    sync.Mutex // held while a block that we keep for others is decoded
-	attesting sync.Mutex // held while an attestation is signed and submitted
-	nonce     uint64     // guarded by attesting: the last that we used
+	coding sync.Mutex // held while a block that we keep for others is decoded
 }
 
 // Open starts a node: store, swarm, network, ledger, then the work that was

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"granary/erasure"
@@ -14,8 +15,12 @@ import (
 )
 
 // controlLookback is how many log entries before the head are searched for
-// another certified block to compare with.
-const controlLookback = 256
+// another certified block to compare with, controlStep of them at a time: a
+// block takes about six.
+const (
+	controlLookback = 256
+	controlStep     = 16
+)
 
 // VerifyOptions say how to test a block; the zero value works.
 type VerifyOptions struct {
@@ -100,7 +105,9 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		target.Scratch = f
 	}
 	report.to(Progress{Stage: "sample", Text: "asking for rows"})
-	s := sampling.New(rows{n}, newFinder(ctx, n), sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound})
+	f := newFinder(ctx, n)
+	defer f.close()
+	s := sampling.New(rows{n}, f, sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound})
 	v.Verdict, err = s.Judge(ctx, target, n.control(look, id))
 	return v, err
 }
@@ -118,24 +125,21 @@ func (n *Node) bundle(ctx context.Context, id erasure.ID) (erasure.Bundle, error
 // log that somebody can describe. nil if there is none.
 func (n *Node) control(ctx context.Context, id erasure.ID) *erasure.Bundle {
 	head, _ := n.light.Head()
-	from := head.Size - min(head.Size, controlLookback)
-	var seen []erasure.ID
-	for next := from; next < head.Size; {
-		entries, err := n.light.Entries(ctx, next, entriesAtOnce)
-		if err != nil {
-			break
+	for to := head.Size; to > head.Size-min(head.Size, controlLookback); {
+		from := to - min(to, controlStep)
+		entries, err := n.light.Entries(ctx, from, int(to-from))
+		if err != nil || uint64(len(entries)) < to-from {
+			return nil
 		}
-		for _, e := range entries {
-			if e.Kind == ledger.EntryCertified && e.Outcome.ID != id {
-				seen = append(seen, e.Outcome.ID)
+		for _, e := range slices.Backward(entries) {
+			if e.Kind != ledger.EntryCertified || e.Outcome.ID == id {
+				continue
+			}
+			if b, err := n.bundle(ctx, e.Outcome.ID); err == nil {
+				return &b
 			}
 		}
-		next += uint64(len(entries))
-	}
-	for i := len(seen) - 1; i >= max(0, len(seen)-3); i-- {
-		if b, err := n.bundle(ctx, seen[i]); err == nil {
-			return &b
-		}
+		to = from
 	}
 	return nil
 }
