@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"granary/cmd/granary/internal/devnet"
+	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/node"
 )
 
@@ -50,12 +53,15 @@ func networkOf(t *testing.T, plan devnet.Plan) *devnet.Net {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatalf("no %s after %v", what, patience)
+		case <-look.C:
 		}
-		time.Sleep(20 * time.Millisecond) // between two looks at a condition
 	}
 }
 
@@ -192,4 +198,32 @@ func get(t *testing.T, n *devnet.Net, id, reader string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func TestHomeAndPortsInUseAreSaid(t *testing.T) {
+	n := network(t, 1)
+	nd := n.Nodes["custodian-1"]
+	other := filepath.Join(n.Dir, "other")
+	for _, test := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{[]string{"--home", nd.Home}, exit.Locked, "in use by another process"},
+		{[]string{"--home", other, "--network", n.File, "--port", fmt.Sprint(nd.Port), "--torrent-port", "0"}, exit.TryAgain, "choose another with --port"},
+		{[]string{"--home", other, "--network", n.File, "--port", "0", "--torrent-port", fmt.Sprint(nd.TorrentPort)}, exit.TryAgain, "choose another with --torrent-port"},
+	} {
+		cmd, err := devnet.Command(append([]string{"node", "--listen", nd.IP.String()}, test.args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+		out, _ := cmd.CombinedOutput() // the status is looked at below
+		stop()
+		cancel()
+		if got := cmd.ProcessState.ExitCode(); got != test.status || !strings.Contains(string(out), test.says) {
+			t.Errorf("granary node %v: exit status %d with\n%s\nwant %d and %q", test.args, got, out, test.status, test.says)
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"granary/cmd/granary/internal/node"
 	"granary/cmd/granary/internal/ui"
 )
 
@@ -92,5 +95,31 @@ func TestEveryVerbHasAnExampleAndItsExitStatuses(t *testing.T) {
 		case cmd.Name() != "version" && !strings.Contains(cmd.Long, "Exit status:"):
 			t.Errorf("granary %s: exit statuses not documented", cmd.Name())
 		}
+	}
+}
+
+// TestRecordOfTheRealFile holds the whole block format to the one vector that
+// anybody can make from a file in this repository; docs/spec/home.md prints it.
+func TestRecordOfTheRealFile(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), []string{"inspect", "../../testdata/sepolia-00000-643a00f7.era1", "--json", "-q"}, strings.NewReader(""), &out, &errs); status != 0 {
+		t.Fatalf("exit status %d: %s", status, errs.String())
+	}
+	spec, err := os.ReadFile("../../docs/spec/home.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(spec), "```json\n")
+	text, _, _ := strings.Cut(rest, "```")
+	want, err := node.ParseRecord([]byte(text))
+	if err != nil {
+		t.Fatalf("the record in the specification: %v", err)
+	}
+	var got node.Record
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got != node.NewRecord(want) {
+		t.Errorf("record %+v, the specification has %+v", got, node.NewRecord(want))
 	}
 }
