@@ -109,7 +109,8 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 	var (
 		wg      sync.WaitGroup
 		mu      sync.Mutex
-		peers   = c.providers() // guarded by mu: those not asked yet
+		order   = c.providers()
+		peers   = order         // guarded by mu: those not asked yet
 		answers []answer        // guarded by mu
 		errs    error           // guarded by mu
 	)
@@ -144,7 +145,12 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 	wg.Wait()
 	switch {
 	case len(answers) > 0:
-		slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Compare(b.block.Height, a.block.Height) })
+		// The highest first; of equals that of the peer with the better
+		// experience, whoever was quicker.
+		slices.SortFunc(answers, func(a, b answer) int {
+			return cmp.Or(cmp.Compare(b.block.Height, a.block.Height),
+				cmp.Compare(slices.Index(order, a.peer), slices.Index(order, b.peer)))
+		})
 		return answers, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
