@@ -61,9 +61,8 @@ func BenchmarkCommitEra1(b *testing.B) {
 	benchmarkCommit(b, content, nil)
 }
 
-// BenchmarkRoofline is what no program can do without that uses these two
-// libraries on one core: the plain call of the code over all rows, and the
-// plain hash of every row.
+// BenchmarkRoofline is the plain use of the two libraries on one core and
+// nothing else: one call of the code over all rows, one hash of every row.
 func BenchmarkRoofline(b *testing.B) {
 	b.Run("64MiB", func(b *testing.B) {
 		oneCore(b)

@@ -113,7 +113,7 @@ func (e equivocal) opened(t *testing.T, i int) []bool {
 // another is to stay one row below the threshold of the theorem with each; and
 // clients that sample then accept as often as the plan says, not more.
 func TestEquivocationStaysBelowTheThreshold(t *testing.T) {
-	const k, confidence, clients = 33, 4, 20000 // odd, so that both halves are equal
+	const k, confidence, clients = 17, 4, 20000 // odd, so that both halves are equal
 	e := newEquivocal(t, k)
 	threshold := k + (k+1)/2
 	plan := erasure.NewPlan(k, confidence)
@@ -176,6 +176,7 @@ type tinyCode struct {
 
 // tinySet is k rows that determine the others.
 type tinySet struct {
+	mask   uint
 	rows   []int
 	extend [][]byte // 2k × k: every row from these
 }
@@ -209,7 +210,7 @@ func newTinyCode(k, poly int) *tinyCode {
 		if bits.OnesCount(uint(set)) != k {
 			continue
 		}
-		s := tinySet{extend: make([][]byte, 2*k)}
+		s := tinySet{mask: uint(set), extend: make([][]byte, 2*k)}
 		for row := range 2 * k {
 			s.extend[row] = make([]byte, k)
 			if set>>row&1 == 1 {
@@ -249,16 +250,9 @@ func newTinyCode(k, poly int) *tinyCode {
 // that it agrees with in k+⌈k/2⌉ rows or more; none if there is no such word.
 func (c *tinyCode) agreement(word [][]byte) (rows uint) {
 	for _, s := range c.sets {
-		rows = 0
+		rows = s.mask
 		for row := range word {
-			same := true
-			for column, have := range word[row] {
-				for at, from := range s.rows {
-					have ^= c.mul[s.extend[row][at]][word[from][column]]
-				}
-				same = same && have == 0
-			}
-			if same {
+			if rows>>row&1 == 0 && c.follows(word, s, row) {
 				rows |= 1 << row
 			}
 		}
@@ -267,6 +261,19 @@ func (c *tinyCode) agreement(word [][]byte) (rows uint) {
 		}
 	}
 	return 0
+}
+
+// follows reports whether row of word is what the rows of s make it.
+func (c *tinyCode) follows(word [][]byte, s tinySet, row int) bool {
+	for column, symbol := range word[row] {
+		for at, from := range s.rows {
+			symbol ^= c.mul[s.extend[row][at]][word[from][column]]
+		}
+		if symbol != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // combine is the combination of every row of word under the coefficients r.

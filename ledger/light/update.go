@@ -110,9 +110,9 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 		wg      sync.WaitGroup
 		mu      sync.Mutex
 		order   = c.providers()
-		peers   = order         // guarded by mu: those not asked yet
-		answers []answer        // guarded by mu
-		errs    error           // guarded by mu
+		peers   = order  // guarded by mu: those not asked yet
+		answers []answer // guarded by mu
+		errs    error    // guarded by mu
 	)
 	askOne := func() (more bool) {
 		mu.Lock()
