@@ -8,12 +8,17 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"granary/cmd/granary/internal/devnet"
 	"granary/cmd/granary/internal/exit"
 )
+
+// announceWindow is what blocks of any size get for their certificate where a
+// dozen nodes share one machine.
+const announceWindow = 5 * time.Minute
 
 func (a *app) devnet() *cobra.Command {
 	var dir string
@@ -42,7 +47,7 @@ Exit status: 0 stopped; 1 a node did not start; 64 --dir is not empty.`,
 			} else if entries, rerr := os.ReadDir(dir); rerr == nil && len(entries) > 0 {
 				return exit.Usagef("choose a new folder", "%s is not empty", dir)
 			}
-			n, err := devnet.New(dir, devnet.Plan{Validators: 4, Custodians: custodians, Others: []string{"publisher"}})
+			n, err := devnet.New(dir, devnet.Plan{Validators: 4, Custodians: custodians, AnnounceWindow: announceWindow, Others: []string{"publisher"}})
 			if err != nil {
 				return err
 			}

@@ -56,14 +56,15 @@ type Result struct {
 
 // story is the state of one telling.
 type story struct {
-	ui     *ui.UI
-	file   string // what is published
-	name   string // under which name
-	net    *devnet.Net
-	record node.Record
-	alive  []*devnet.Node // custodians that were not killed
-	step   int            // of the last step told
-	result Result
+	ui       *ui.UI
+	file     string // what is published
+	name     string // under which name
+	net      *devnet.Net
+	record   node.Record
+	alive    []*devnet.Node // custodians that were not killed
+	step     int            // of the last step told
+	patience time.Duration  // for anything to happen to a block
+	result   Result
 }
 
 // Run tells the story of file, under the block name given, in a temporary
@@ -81,7 +82,14 @@ func Run(ctx context.Context, u *ui.UI, file, name string) (_ Result, err error)
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	plan := devnet.Plan{Validators: validators, Custodians: custodians, Others: []string{"publisher"}}
+	st, err := os.Stat(file)
+	if err != nil {
+		return Result{}, err
+	}
+	// Eleven processes share this machine: a block gets a second more for every
+	// MiB to be fetched, checked and certified.
+	s.patience = settle + time.Duration(st.Size()>>20)*time.Second
+	plan := devnet.Plan{Validators: validators, Custodians: custodians, Others: []string{"publisher"}, AnnounceWindow: s.patience}
 	if s.net, err = devnet.New(filepath.Join(dir, "net"), plan); err != nil {
 		return Result{}, fmt.Errorf("lay out the network: %w", err)
 	}

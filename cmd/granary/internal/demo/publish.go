@@ -12,8 +12,8 @@ import (
 	"granary/cmd/granary/internal/node"
 )
 
-// settle bounds how long the network may take to find itself or to show what
-// it holds; on two busy cores it takes a few seconds.
+// settle is how long the network may take to find itself, or to show what it
+// holds of a small block; on two busy cores it takes a few seconds.
 const settle = 60 * time.Second
 
 // certify starts the network, hands the file in, and waits until the ledger
@@ -48,7 +48,7 @@ func (s *story) certify(ctx context.Context) error {
 	}
 	defer f.Close()
 	began = time.Now()
-	p, err := publisher.Publish(ctx, s.name, f, node.PublishOptions{Wait: node.WaitCertified, Patience: settle}, s.progress)
+	p, err := publisher.Publish(ctx, s.name, f, node.PublishOptions{Wait: node.WaitCertified, Patience: s.patience}, s.progress)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *story) sharesHeld(ctx context.Context, id string) (map[string]int, erro
 
 // await polls count until it reaches want, or settle has passed.
 func (s *story) await(ctx context.Context, what string, want int, count func(context.Context) (int, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, settle)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	for {
 		got, err := count(ctx)
@@ -118,7 +118,7 @@ func (s *story) await(ctx context.Context, what string, want int, count func(con
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d %s after %v: %v", got, want, what, settle, err)
+			return fmt.Errorf("%d of %d %s after %v: %v", got, want, what, s.patience, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -43,7 +43,7 @@ func (s *story) catchLiar(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := liar.Client.Fetch(ctx, id, node.FetchOptions{Patience: settle}, nil); err != nil {
+	if _, err := liar.Client.Fetch(ctx, id, node.FetchOptions{Patience: s.patience}, nil); err != nil {
 		return fmt.Errorf("prepare the liar: %w", err)
 	}
 	file, err := s.net.WriteNetwork("liar-first.json", liar.Bootstrap())
@@ -80,7 +80,7 @@ func (s *story) get(ctx context.Context, name, network string, ip netip.Addr, mo
 	out := filepath.Join(s.net.Dir, name+".out")
 	began := time.Now()
 	d := download{}
-	args := append([]string{"get", s.record.ID, "-o", out, "--timeout", settle.String()}, more...)
+	args := append([]string{"get", s.record.ID, "-o", out, "--timeout", s.patience.String()}, more...)
 	if err := s.command(ctx, user{name, network, ip}, args, 0, &d.FetchResult); err != nil {
 		return download{}, err
 	}

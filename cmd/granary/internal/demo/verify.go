@@ -63,7 +63,7 @@ func (s *story) withhold(ctx context.Context) error {
 		return err
 	}
 	p, err := s.net.Nodes["publisher"].Client.Publish(ctx, "withheld", bytes.NewReader(content),
-		node.PublishOptions{Wait: node.WaitCertified, Patience: settle}, s.progress)
+		node.PublishOptions{Wait: node.WaitCertified, Patience: s.patience}, s.progress)
 	if err != nil {
 		return err
 	}
