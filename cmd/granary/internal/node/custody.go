@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"granary/blobstore"
+	"granary/erasure"
 	"granary/ledger"
 )
 
@@ -107,15 +108,28 @@ func (n *Node) perform(ctx context.Context, t task) {
 	n.mu.Lock()
 	n.pending[id].stop()
 	delete(n.pending, id)
+	if err != nil && n.chain != nil { // validators look again at what is undecided
+		n.failed[t.index] = time.Now().Add(retryAfter(err))
+	}
 	n.mu.Unlock()
 	n.launch()
 }
 
-// forget ends the work on the announcement at a log index, if any.
+// retryAfter is how long a block whose work failed is left alone: for good if
+// its publisher lied, which no other try changes.
+func retryAfter(err error) time.Duration {
+	if errors.Is(err, erasure.ErrNotClean) {
+		return 365 * 24 * time.Hour
+	}
+	return 30 * time.Second
+}
+
+// forget ends the work on the announcement at a log index, which is decided.
 func (n *Node) forget(index uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool { return t.index == index })
+	delete(n.failed, index)
 	for _, p := range n.pending {
 		if p.index == index {
 			p.stop()

@@ -78,6 +78,9 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 		}
 	case ledger.EntryCertified:
 		n.log.Info("block certified", "block", e.Outcome.ID.Short(), "height", e.Height)
+		n.mu.Lock()
+		delete(n.failed, e.Outcome.Announcement)
+		n.mu.Unlock()
 		n.certified(e.Outcome.ID)
 	case ledger.EntryExpired:
 		n.log.Info("block expired", "block", e.Outcome.ID.Short(), "height", e.Height)
