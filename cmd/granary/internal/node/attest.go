@@ -47,12 +47,7 @@ func (n *Node) takeUpPending() error {
 		return fmt.Errorf("read pending announcements: %w", err)
 	}
 	for _, a := range waiting {
-		n.mu.Lock()
-		later := time.Now().Before(n.failed[a.Index])
-		n.mu.Unlock()
-		if !later {
-			n.take(task{index: a.Index, record: a.Record})
-		}
+		n.take(task{index: a.Index, record: a.Record})
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ const (
 	noteOwn   = "own"   // published or asked for here: kept whatever the ledger says
 
 	// custodyPatience is how long a block may make no progress before its slot
-	// is given to others; the next start takes it up again.
+	// is given to others; it is taken up again later.
 	custodyPatience = 10 * time.Minute
 )
 
@@ -36,6 +36,10 @@ const (
 type task struct {
 	index  uint64 // of its announcement in the log
 	record ledger.Record
+	until  time.Time // when its keep ends and nobody owes it any more; zero: not known
+
+	tries int       // that failed
+	after time.Time // when to try again
 }
 
 // size is the padded bytes of both files.
@@ -52,11 +56,10 @@ type pending struct {
 // false when too much waits.
 func (n *Node) take(t task) bool {
 	n.mu.Lock()
-	known := slices.ContainsFunc(n.waiting, func(w task) bool { return w.index == t.index })
-	if p, busy := n.pending[t.record.ID()]; busy && p.index == t.index {
-		known = true
-	}
-	full := len(n.waiting) >= maxWaiting
+	same := func(o task) bool { return o.index == t.index }
+	p, busy := n.pending[t.record.ID()]
+	known := busy && same(p.task) || slices.ContainsFunc(n.waiting, same) || slices.ContainsFunc(n.later, same)
+	full := len(n.waiting)+len(n.later) >= maxWaiting
 	if !known && !full {
 		n.waiting = append(n.waiting, t)
 	}
@@ -68,19 +71,31 @@ func (n *Node) take(t task) bool {
 	return true
 }
 
-// launch begins every waiting task that has room beside those worked on. Two
-// announcements of one block are worked on one after the other.
+// launch begins every waiting task, also one that failed before and whose time
+// has come again, if there is room beside those worked on. Two announcements of
+// one block are worked on one after the other.
 func (n *Node) launch() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return
 	}
-	var room int64 = maxPending
+	now := time.Now()
+	n.later = slices.DeleteFunc(n.later, func(t task) bool {
+		if now.Before(t.after) {
+			return false
+		}
+		n.waiting = append(n.waiting, t)
+		return true
+	})
+	room := int64(maxPending)
 	for _, p := range n.pending {
 		room -= p.size()
 	}
 	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool {
+		if !t.until.IsZero() && now.After(t.until) {
+			return true
+		}
 		id := t.record.ID()
 		if _, busy := n.pending[id]; busy || t.size() > room {
 			return false
@@ -102,34 +117,38 @@ func (n *Node) perform(ctx context.Context, t task) {
 	} else if err == nil {
 		err = n.fetchShare(ctx, b, t.record.Peers)
 	}
-	if err != nil && ctx.Err() == nil {
+	failed := err != nil && ctx.Err() == nil // not closing, and not decided meanwhile
+	if failed {
 		n.log.Warn("block not kept", "block", id.Short(), "err", err)
 	}
 	n.mu.Lock()
 	n.pending[id].stop()
 	delete(n.pending, id)
-	if err != nil && n.chain != nil { // validators look again at what is undecided
-		n.failed[t.index] = time.Now().Add(retryAfter(err))
+	if failed {
+		t.tries++
+		t.after = time.Now().Add(retryAfter(err, t.tries))
+		n.later = append(n.later, t)
 	}
 	n.mu.Unlock()
 	n.launch()
 }
 
-// retryAfter is how long a block whose work failed is left alone: for good if
-// its publisher lied, which no other try changes.
-func retryAfter(err error) time.Duration {
+// retryAfter is how long a block whose work failed so many times is left
+// alone: for good if its publisher lied, which no other try changes.
+func retryAfter(err error, tries int) time.Duration {
 	if errors.Is(err, erasure.ErrNotClean) {
 		return 365 * 24 * time.Hour
 	}
-	return 30 * time.Second
+	return min(30*time.Second<<min(tries, 20), 6*time.Hour)
 }
 
-// forget ends the work on the announcement at a log index, which is decided.
+// forget ends the work on the announcement at a log index, which has expired.
 func (n *Node) forget(index uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool { return t.index == index })
-	delete(n.failed, index)
+	decided := func(t task) bool { return t.index == index }
+	n.waiting = slices.DeleteFunc(n.waiting, decided)
+	n.later = slices.DeleteFunc(n.later, decided)
 	for _, p := range n.pending {
 		if p.index == index {
 			p.stop()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ const entriesAtOnce = 64
 func (n *Node) follow(ctx context.Context) {
 	next := n.loadCursor()
 	for ctx.Err() == nil {
+		n.launch()
 		var err error
 		if next, err = n.catchUp(ctx, next); err != nil && ctx.Err() == nil {
 			n.log.Debug("ledger not read", "err", err)
@@ -73,14 +75,13 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 	switch e.Kind {
 	case ledger.EntryTx:
 		// Nobody owes a block any more whose days are over.
-		if r := e.Tx.Record; e.Tx.Kind == ledger.KindAnnounce && time.Since(e.Time) < time.Duration(r.Keep)*24*time.Hour {
-			return n.take(task{index: index, record: r})
+		r := e.Tx.Record
+		until := e.Time.Add(time.Duration(r.Keep) * 24 * time.Hour)
+		if e.Tx.Kind == ledger.KindAnnounce && time.Now().Before(until) {
+			return n.take(task{index: index, record: r, until: until})
 		}
 	case ledger.EntryCertified:
 		n.log.Info("block certified", "block", e.Outcome.ID.Short(), "height", e.Height)
-		n.mu.Lock()
-		delete(n.failed, e.Outcome.Announcement)
-		n.mu.Unlock()
 		n.certified(e.Outcome.ID)
 	case ledger.EntryExpired:
 		n.log.Info("block expired", "block", e.Outcome.ID.Short(), "height", e.Height)
@@ -211,7 +212,7 @@ func (n *Node) saveCursor(next uint64) {
 	for _, p := range n.pending {
 		next = min(next, p.index)
 	}
-	for _, t := range n.waiting {
+	for _, t := range slices.Concat(n.waiting, n.later) {
 		next = min(next, t.index)
 	}
 	n.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
-	"time"
 
 	"granary/blobstore"
 	"granary/erasure"
@@ -69,7 +68,7 @@ type Node struct {
 	mu      sync.Mutex
 	waiting []task                 // guarded by mu: blocks to be taken up, oldest first
 	pending map[erasure.ID]pending // guarded by mu: blocks that are being taken up
-	failed  map[uint64]time.Time   // guarded by mu: by log index, when work that failed may be tried again
+	later   []task                 // guarded by mu: blocks whose work failed, to be tried again
 	ledger  LedgerStatus           // guarded by mu: what the last look at the ledger gave
 	own     []byte                 // guarded by mu: the light block of our own chain that we announce
 	closed  bool                   // guarded by mu: no new background work
@@ -83,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, failed: map[uint64]time.Time{}, news: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
