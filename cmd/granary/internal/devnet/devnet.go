@@ -229,9 +229,10 @@ func (n *Net) Lost(ctx context.Context) <-chan string {
 		if nd.process == nil {
 			continue
 		}
+		done := nd.done
 		go func() {
 			select {
-			case <-nd.done:
+			case <-done:
 			case <-ctx.Done():
 				return
 			}

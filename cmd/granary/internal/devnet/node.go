@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second // a cold start on a busy machine
+	startTimeout = time.Minute      // a cold start on a busy machine
 	endTimeout   = 10 * time.Second // then it is killed
 )
 
@@ -89,9 +89,10 @@ func (nd *Node) Await(ctx context.Context) error {
 	defer cancel()
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
+	done := nd.done // of this process, not of one started later
 	go func() {
 		select {
-		case <-nd.done:
+		case <-done:
 			gone(errors.New("it ended"))
 		case <-ctx.Done():
 		}
