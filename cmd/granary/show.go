@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -18,7 +20,9 @@ func (a *app) list() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the blocks of this home",
-		Long: `Lists what this home holds, with or without a running node.
+		Long: `Lists what this home holds, with or without a running node, and why: published,
+pinned, fetched, or owed to the network (custody) until a day. Blocks with no
+reason are left of interrupted downloads.
 
 Exit status: 0 listed; 8 another process has the home; 64 no home.`,
 		Example: "  granary list --json",
@@ -32,9 +36,9 @@ Exit status: 0 listed; 8 another process has the home; 64 no home.`,
 				}
 				return a.ui.Result(map[string]any{"blocks": all}, func(w io.Writer) {
 					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(t, "ID\tSIZE\tROWS\tSTATE\tNAME")
+					fmt.Fprintln(t, "ID\tSIZE\tROWS\tSTATE\tKEPT\tNAME")
 					for _, b := range all {
-						fmt.Fprintf(t, "%s\t%s\t%d/%d\t%s\t%s\n", b.ID[:16], humanize.IBytes(uint64(b.Length)), b.Held, b.Rows, state(b), b.Name)
+						fmt.Fprintf(t, "%s\t%s\t%d/%d\t%s\t%s\t%s\n", b.ID[:16], humanize.IBytes(uint64(b.Length)), b.Held, b.Rows, state(b), kept(b), b.Name)
 					}
 					t.Flush()
 				})
@@ -53,6 +57,22 @@ func state(b node.BlockStatus) string {
 		return "empty"
 	}
 	return "partial"
+}
+
+// kept says why a block is kept, for people.
+func kept(b node.BlockStatus) string {
+	var all []string
+	for _, why := range b.Kept {
+		text := string(why)
+		if why == node.ReasonCustody && b.Until != nil {
+			text += " until " + b.Until.UTC().Format(time.DateOnly)
+		}
+		all = append(all, text)
+	}
+	if len(all) == 0 {
+		return "-"
+	}
+	return strings.Join(all, ", ")
 }
 
 func (a *app) show() *cobra.Command {
@@ -95,7 +115,7 @@ Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
 				}
 				return a.ui.Result(out, func(w io.Writer) {
 					printRecord(w, b.Record)
-					fmt.Fprintf(w, "here          %d of %d rows, %s\n", b.Held, b.Rows, state(b))
+					fmt.Fprintf(w, "here          %d of %d rows, %s\nkept          %s\n", b.Held, b.Rows, state(b), kept(b))
 					if st := out.Ledger; st != nil {
 						fmt.Fprintf(w, "ledger        #%d, %s, %d of %d voting power, kept for %d days\n", st.Index, st.Status, st.Power, st.Total, st.KeepDays)
 					}

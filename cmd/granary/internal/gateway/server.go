@@ -77,6 +77,8 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("POST /v1/blocks/{ref}/fetch", g.fetch)
 	mux.HandleFunc("POST /v1/blocks/{ref}/verify", g.verify)
 	mux.HandleFunc("DELETE /v1/blocks/{ref}", g.delete)
+	mux.HandleFunc("PUT /v1/blocks/{ref}/pin", g.pin)
+	mux.HandleFunc("DELETE /v1/blocks/{ref}/pin", g.unpin)
 	mux.HandleFunc("GET /v1/ledger/{ref}", g.standing)
 	mux.HandleFunc("POST /v1/tx", g.submit)
 	mux.HandleFunc("POST /v1/watch", g.watch)

@@ -24,9 +24,6 @@ const (
 	// read no further until some are done.
 	maxWaiting = 10_000
 
-	noteIndex = "index" // log index of the announcement for which a block is kept, in decimal
-	noteOwn   = "own"   // published or asked for here: kept whatever the ledger says
-
 	// custodyPatience is how long a block may make no progress before its slot
 	// is given to others; it is taken up again later.
 	custodyPatience = 10 * time.Minute
@@ -45,6 +42,9 @@ type task struct {
 // size is the padded bytes of both files.
 func (t task) size() int64 { return 2 * t.record.Info.Geometry().PaddedLength() }
 
+// keep is for how long the announcement pays.
+func (t task) keep() time.Duration { return time.Duration(t.record.Keep) * 24 * time.Hour }
+
 // pending is a task that is worked on.
 type pending struct {
 	task
@@ -62,6 +62,10 @@ func (n *Node) take(t task) bool {
 	full := len(n.waiting)+len(n.later) >= maxWaiting
 	if !known && !full {
 		n.waiting = append(n.waiting, t)
+	}
+	if busy && same(p.task) && p.until.IsZero() {
+		p.until = t.until // it was found pending, before the log was read up to it
+		n.pending[t.record.ID()] = p
 	}
 	n.mu.Unlock()
 	if known || full {
@@ -123,6 +127,7 @@ func (n *Node) perform(ctx context.Context, t task) {
 	}
 	n.mu.Lock()
 	n.pending[id].stop()
+	t.until = n.pending[id].until
 	delete(n.pending, id)
 	if failed {
 		t.tries++
@@ -130,6 +135,11 @@ func (n *Node) perform(ctx context.Context, t task) {
 		n.later = append(n.later, t)
 	}
 	n.mu.Unlock()
+	if err == nil {
+		if err := owe(n.ctx, b, t); err != nil && n.ctx.Err() == nil {
+			n.log.Warn("note not written", "block", id.Short(), "err", err)
+		}
+	}
 	n.launch()
 }
 
@@ -169,7 +179,7 @@ func (n *Node) accept(ctx context.Context, t task) (*blobstore.Block, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe %s: %w", id.Short(), err)
 	}
-	if err := b.SetNote(ctx, noteIndex, strconv.AppendUint(nil, t.index, 10)); err != nil {
+	if err := owe(ctx, b, t); err != nil {
 		return nil, err
 	}
 	return b, n.seed(b)

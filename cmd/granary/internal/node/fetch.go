@@ -52,6 +52,10 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	if err != nil {
 		return Fetched{}, err
 	}
+	// First, so that it is not dropped on the way.
+	if err := askedFor(ctx, b); err != nil && !(b.Whole() && errors.Is(err, blobstore.ErrQuota)) {
+		return Fetched{}, err
+	}
 	got := Fetched{Block: b}
 	if n.cfg.Faults.Corrupt {
 		return got, n.seed(b)
@@ -60,9 +64,6 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 		if err := n.fill(ctx, b, opt, report, &got); err != nil {
 			return got, err
 		}
-	}
-	if err := b.SetNote(ctx, noteOwn, []byte("fetched")); err != nil {
-		return got, err
 	}
 	got.Took, got.Banned = time.Since(began), n.swarm.Banned()
 	got.Ledger, got.Height = n.standing(ctx, b.ID())

@@ -21,14 +21,20 @@ import (
 	"granary/sampling/kad"
 )
 
-// entriesAtOnce is how many log entries are asked for at a time.
-const entriesAtOnce = 64
+const (
+	// entriesAtOnce is how many log entries are asked for at a time.
+	entriesAtOnce = 64
+
+	// tidyEvery is how often blocks whose keep has ended are looked for.
+	tidyEvery = time.Minute
+)
 
 // follow reads the log as it grows, until ctx ends. News come by gossip, as
 // light blocks that verify themselves, or from our own chain; without any it
 // looks once per heartbeat.
 func (n *Node) follow(ctx context.Context) {
 	next := n.loadCursor()
+	tidied := time.Now()
 	for ctx.Err() == nil {
 		n.launch()
 		var err error
@@ -39,6 +45,10 @@ func (n *Node) follow(ctx context.Context) {
 		case <-ctx.Done():
 		case <-n.news:
 		case <-time.After(n.cfg.Genesis.Params.Heartbeat):
+		}
+		if time.Since(tidied) > tidyEvery {
+			tidied = time.Now()
+			n.dropEnded(ctx)
 		}
 	}
 }
@@ -76,9 +86,10 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 	case ledger.EntryTx:
 		// Nobody owes a block any more whose days are over.
 		r := e.Tx.Record
-		until := e.Time.Add(time.Duration(r.Keep) * 24 * time.Hour)
-		if e.Tx.Kind == ledger.KindAnnounce && time.Now().Before(until) {
-			return n.take(task{index: index, record: r, until: until})
+		t := task{index: index, record: r}
+		t.until = e.Time.Add(t.keep())
+		if e.Tx.Kind == ledger.KindAnnounce && time.Now().Before(t.until) {
+			return n.take(t)
 		}
 	case ledger.EntryCertified:
 		n.log.Info("block certified", "block", e.Outcome.ID.Short(), "height", e.Height)
@@ -111,20 +122,8 @@ func (n *Node) certified(id erasure.ID) {
 	if err != nil || n.chain == nil || b.Note(noteOwn) != nil {
 		return
 	}
-	share := n.validatorShare(b.Geometry())
-	drop := b.Held()
-	for p := range share.All() {
-		drop.Remove(p)
-	}
-	if drop.Count() == 0 {
-		return
-	}
 	n.background(func(ctx context.Context) {
-		err := b.DropPieces(ctx, drop)
-		if err == nil {
-			err = n.seed(b)
-		}
-		if err != nil {
+		if err := n.cut(ctx, b, n.validatorShare(b.Geometry())); err != nil {
 			n.log.Warn("share not cut", "block", id.Short(), "err", err)
 		}
 	})

@@ -68,7 +68,7 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 	began := time.Now()
 	b, err := n.store.Import(ctx, name, r, report.bytes("encode"))
 	if err == nil {
-		err = b.SetNote(ctx, noteOwn, []byte("published"))
+		err = b.SetNote(ctx, noteOwn, []byte(ReasonPublished))
 	}
 	if err != nil {
 		return Published{}, fmt.Errorf("store %q: %w", name, err)

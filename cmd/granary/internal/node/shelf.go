@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"granary/blobstore"
 	"granary/erasure"
@@ -46,6 +47,9 @@ type BlockStatus struct {
 	Whole  bool  `json:"whole"` // all rows held and checked clean
 	Proof  bool  `json:"proof_known"`
 	Owed   *Owed `json:"custody,omitempty"` // nil: no custodian
+
+	Kept  []Reason   `json:"kept"`            // why; empty: left by an interrupted download
+	Until *time.Time `json:"until,omitempty"` // when custody ends, once that is known
 }
 
 // Owed is a custodian's share of one block.
@@ -80,7 +84,11 @@ func (s *Shelf) blockStatus(b *blobstore.Block) BlockStatus {
 	held := b.Held()
 	st := BlockStatus{
 		Record: NewRecord(b.Bundle().Info), Held: b.Geometry().RowsIn(held), Pieces: held.Count(),
-		Whole: b.Whole(), Proof: b.Bundle().Proof != nil,
+		Whole: b.Whole(), Proof: b.Bundle().Proof != nil, Kept: []Reason{},
+	}
+	why, until := s.reasons(b)
+	if st.Kept = append(st.Kept, why...); !until.IsZero() {
+		st.Until = &until
 	}
 	if s.groups != 0 {
 		owed := s.owed(b)
