@@ -25,9 +25,10 @@ const (
 // They depend on both roots, so nobody can choose rows after them.
 type coefficients struct {
 	field *logTables
-	u     [chunkCount][lanes]uint16 // level one, as the code's library takes it
-	uMul  func() *[chunkCount]products
-	vMul  [symbolCount]products // level two
+	u     [chunkCount][lanes]uint16    // level one, as the code's library takes it
+	uMul  func() *[chunkCount]products // level one in plain Go
+	uFold func() *foldFactors          // level one in assembly
+	vMul  [symbolCount]products        // level two
 }
 
 // deriveCoefficients expands k, length and the roots by SHAKE-128.
@@ -65,12 +66,22 @@ func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
 		}
 		return t
 	})
+	c.uFold = sync.OnceValue(func() *foldFactors { return c.field.newFoldFactors(&c.u) })
 	return c
 }
 
-// combine returns the combination of row, RowSize bytes, in pure Go: slower
-// than combineBulk, but without the tables of the code's library.
+// combine returns the combination of row, RowSize bytes, without the tables of
+// the code's library: in assembly where the processor has what it takes, else
+// in plain Go, slower than combineBulk.
 func (c *coefficients) combine(row []byte) (y element) {
+	if hasFoldRow {
+		var w [lanes][chunkSize]byte
+		foldRow(&w, c.uFold(), (*[RowSize]byte)(row))
+		for l := range w {
+			c.addSum(&y, l, w[l][:])
+		}
+		return y
+	}
 	var w [half]element // w[t] holds symbol t of all eight sums
 	for i := range c.uMul() {
 		table, chunk := &c.uMul()[i], row[i*chunkSize:][:chunkSize]
@@ -86,11 +97,21 @@ func (c *coefficients) combine(row []byte) (y element) {
 	return y
 }
 
+// addSum adds to y what level two makes of the sum of lane l, one chunk.
+func (c *coefficients) addSum(y *element, l int, sum []byte) {
+	sum = sum[:chunkSize]
+	for t := range half {
+		c.vMul[l*half+t].addTo(y, uint16(sum[t])|uint16(sum[half+t])<<8)
+	}
+}
+
 // combineBulk sets y[i] to the combination of row i of the consecutive rows
-// given. Level one runs in the assembly of the code's library, which takes
-// eight factors at a time, on one chunk of batchRows rows together: preparing
-// the factors costs more than using them on 64 bytes.
+// given, in whatever way is fastest when there are many.
 func (c *coefficients) combineBulk(y []element, rows []byte) {
+	if hasFoldRow {
+		c.combineEach(y, rows)
+		return
+	}
 	for len(y) > batchRows {
 		c.combineBatch(y[:batchRows], rows[:batchRows*RowSize])
 		y, rows = y[batchRows:], rows[batchRows*RowSize:]
@@ -98,6 +119,17 @@ func (c *coefficients) combineBulk(y []element, rows []byte) {
 	c.combineBatch(y, rows)
 }
 
+// combineEach is combineBulk without the tables of the code's library.
+func (c *coefficients) combineEach(y []element, rows []byte) {
+	for i := range y {
+		y[i] = c.combine(rows[i*RowSize:][:RowSize])
+	}
+}
+
+// combineBatch is combineBulk for up to batchRows rows. Level one runs in the
+// assembly of the code's library, which takes eight factors at a time, on one
+// chunk of all rows together: preparing the factors costs more than using them
+// on 64 bytes.
 func (c *coefficients) combineBatch(y []element, rows []byte) {
 	var (
 		lib    reedsolomon.LowLevel
@@ -118,10 +150,7 @@ func (c *coefficients) combineBatch(y []element, rows []byte) {
 	for r := range y {
 		y[r] = element{}
 		for l := range outs {
-			w := outs[l][r*chunkSize:][:chunkSize]
-			for t := range half {
-				c.vMul[l*half+t].addTo(&y[r], uint16(w[t])|uint16(w[half+t])<<8)
-			}
+			c.addSum(&y[r], l, outs[l][r*chunkSize:])
 		}
 	}
 }

@@ -131,6 +131,25 @@ func TestCommitAgreesWithTheReference(t *testing.T) {
 	}
 }
 
+// Rows are hashed in groups, by other means where a group is full enough.
+func TestRowsHashAlikeHoweverManyThereAre(t *testing.T) {
+	const longest = 50
+	content := random(1, longest*erasure.RowSize)
+	for k := 1; k <= longest; k++ {
+		b, padded, parity := commit(t, content[:k*erasure.RowSize])
+		for i, f := range []file{padded, parity} {
+			var leaves []erasure.Root
+			for row := range k {
+				leaves = append(leaves, sha256.Sum256(f[row*erasure.RowSize:][:erasure.RowSize]))
+			}
+			want, got := refTree(leaves, 1<<b.Info.Geometry().Depth()), [2]erasure.Root{b.Info.Content, b.Info.Parity}
+			if got[i] != want || erasure.FileRoot(leaves) != want {
+				t.Errorf("k = %d: root %d is %v, want %v", k, i, got[i], want)
+			}
+		}
+	}
+}
+
 func TestCommitErrors(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()

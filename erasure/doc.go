@@ -26,6 +26,11 @@
 // beside 74 MiB of tables that the code's library makes once per process, on
 // first use. A program that only verifies rows never loads them.
 //
+// Two loops have assembly for processors with AVX-512 and GFNI: SHA-256 of
+// sixteen rows side by side, and the first level of the combination. All other
+// processors, and builds with the tag purego or noasm, go without them; the
+// bytes are the same.
+//
 // The code is that of Lin, Al-Naffouri, Han and Chung, "Novel polynomial basis
 // with fast Fourier transform and its application to Reed-Solomon erasure
 // codes", IEEE Trans. Inf. Theory 62(11), 2016, as implemented in Leopard and

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 )
 
@@ -93,7 +92,7 @@ func (e encoder) layers(ctx context.Context) (l Layers, content, parity Root, er
 			st.shards[i], st.shards[k+i] = b.cell(0, i, s), b.cell(1, i, s)
 		}
 	}
-	leaves := [2][]hash.Hash{newHashes(k), newHashes(k)}
+	leaves := [2][]*rowGroup{newRowGroups(k), newRowGroups(k)}
 	for column := 0; column < RowSize; column += b.width {
 		if err := e.band(ctx, b, column, leaves); err != nil {
 			return l, content, parity, err
@@ -104,13 +103,15 @@ func (e encoder) layers(ctx context.Context) (l Layers, content, parity Root, er
 }
 
 // band reads, encodes, hashes and writes the columns from column on.
-func (e encoder) band(ctx context.Context, b *bands, column int, leaves [2][]hash.Hash) error {
-	err := each(ctx, cores(), b.k, func(_, i int) error {
-		row := b.row(0, i)
-		if err := e.content.fill(row, int64(i)*RowSize+int64(column)); err != nil {
-			return fmt.Errorf("content: %w", err)
+func (e encoder) band(ctx context.Context, b *bands, column int, leaves [2][]*rowGroup) error {
+	err := each(ctx, cores(), len(leaves[0]), func(_, g int) error {
+		rows := b.group(0, g)
+		for i, row := range rows {
+			if err := e.content.fill(row, int64(g*groupRows+i)*RowSize+int64(column)); err != nil {
+				return fmt.Errorf("content: %w", err)
+			}
 		}
-		leaves[0][i].Write(row)
+		leaves[0][g].write(rows)
 		return nil
 	})
 	if err != nil {
@@ -122,33 +123,26 @@ func (e encoder) band(ctx context.Context, b *bands, column int, leaves [2][]has
 	if err != nil {
 		return err
 	}
-	return each(ctx, cores(), b.k, func(_, i int) error {
-		row := b.row(1, i)
-		leaves[1][i].Write(row)
-		if e.parity != nil {
-			if _, err := e.parity.WriteAt(row, int64(i)*RowSize+int64(column)); err != nil {
-				return fmt.Errorf("parity: %w", err)
+	return each(ctx, cores(), len(leaves[1]), func(_, g int) error {
+		rows := b.group(1, g)
+		leaves[1][g].write(rows)
+		for i, row := range rows {
+			if e.parity != nil {
+				if _, err := e.parity.WriteAt(row, int64(g*groupRows+i)*RowSize+int64(column)); err != nil {
+					return fmt.Errorf("parity: %w", err)
+				}
 			}
+			e.meter.add(len(row))
 		}
-		e.meter.add(len(row))
 		return nil
 	})
 }
 
-func newHashes(n int) []hash.Hash {
-	h := make([]hash.Hash, n)
-	for i := range h {
-		h[i] = sha256.New()
+func sums(groups []*rowGroup) (leaves []Root) {
+	for _, g := range groups {
+		leaves = g.sums(leaves)
 	}
-	return h
-}
-
-func sums(hashes []hash.Hash) []Root {
-	roots := make([]Root, len(hashes))
-	for i, h := range hashes {
-		h.Sum(roots[i][:0])
-	}
-	return roots
+	return leaves
 }
 
 // proof is the second pass: it returns the proof vector under the two roots.

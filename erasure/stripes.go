@@ -89,6 +89,14 @@ func (b *bands) row(half, i int) []byte {
 	return b.memory[half][i*(b.width+linePad):][:b.width]
 }
 
+// group returns the band's part of up to groupRows rows from g·groupRows on.
+func (b *bands) group(half, g int) (rows [][]byte) {
+	for i := g * groupRows; i < min((g+1)*groupRows, b.k); i++ {
+		rows = append(rows, b.row(half, i))
+	}
+	return rows
+}
+
 // cell returns stripe s of row i; its capacity ends where the stripe does.
 func (b *bands) cell(half, i, s int) []byte {
 	return b.row(half, i)[s*b.stripe : (s+1)*b.stripe : (s+1)*b.stripe]

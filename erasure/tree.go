@@ -61,11 +61,7 @@ func pieceLeaves(g Geometry, piece int, data []byte) ([]Root, error) {
 	if len(data) != count*RowSize {
 		return nil, fmt.Errorf("%w: piece %d has %d bytes, want %d", ErrPiece, piece, len(data), count*RowSize)
 	}
-	hashes := make([]Root, count)
-	for i := range hashes {
-		hashes[i] = LeafHash(data[i*RowSize:][:RowSize])
-	}
-	return hashes, nil
+	return appendLeaves(make([]Root, 0, count), data), nil
 }
 
 func hashPair(left, right Root) Root {
