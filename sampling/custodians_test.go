@@ -113,7 +113,7 @@ func TestCustodiansThatDropABlockAreToldFromDeadOnes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				net := newCustodians(104, 10, b, control)
 				net.deny = c.deny
-				v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), fresh(b), &control.bundle)
+				v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), fresh(b), against(&control.bundle))
 				if err != nil {
 					t.Fatal(err)
 				}

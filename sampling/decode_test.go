@@ -280,7 +280,7 @@ func TestStoppedDecodingIsInconclusive(t *testing.T) {
 		}
 		for _, limit := range []time.Duration{40 * time.Second, 41 * time.Second, 42 * time.Second, 45 * time.Second} {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			v, err := sampling.New(net, net, sampling.Config{}).Judge(ctx, fresh(b), &control.bundle)
+			v, err := sampling.New(net, net, sampling.Config{}).Judge(ctx, fresh(b), against(&control.bundle))
 			cancel()
 			if err != nil {
 				t.Fatal(err)

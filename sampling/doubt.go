@@ -17,16 +17,23 @@ const (
 // doubt returns why the missing rows show nothing about the block, or nothing
 // if they do.
 func (j *judgement) doubt(ctx context.Context) (Reason, error) {
+	silent := j.quiet(nil)
 	switch {
 	case j.verdict.Holders == 0:
 		return NoHolders, nil
-	case j.quiet(nil) && (j.control == nil || !j.target.Fresh || j.early):
+	case silent && (!j.target.Fresh || j.early):
 		return NobodyAnswered, nil
 	case !j.target.Fresh:
 		return HeadStale, nil
 	case j.early:
 		return TooEarly, nil
-	case j.control == nil:
+	}
+	switch found, err := j.findControl(ctx); {
+	case err != nil:
+		return "", err
+	case !found && silent:
+		return NobodyAnswered, nil
+	case !found:
 		return NoControl, nil
 	}
 	control, err := j.compare(ctx)

@@ -238,7 +238,7 @@ func TestStoppedTestIsInconclusiveWithCauses(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), c.after)
 				defer cancel()
 				begun := time.Now()
-				v, err := sampling.New(net, net, sampling.Config{}).Judge(ctx, fresh(b), &control.bundle)
+				v, err := sampling.New(net, net, sampling.Config{}).Judge(ctx, fresh(b), against(&control.bundle))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -284,30 +284,26 @@ func TestWrongUseIsAnError(t *testing.T) {
 	negative := slices.Clone(draw)
 	negative[3] = -1
 	for _, c := range []struct {
-		name    string
-		change  func(*sampling.Target)
-		control *erasure.Bundle
-		want    error
+		name   string
+		change func(*sampling.Target)
+		want   error
 	}{
-		{"other proof", func(t *sampling.Target) { t.Bundle.Proof = control.bundle.Proof }, nil, erasure.ErrProof},
-		{"no proof", func(t *sampling.Target) { t.Bundle.Proof = nil }, nil, erasure.ErrProof},
-		{"no bundle", func(t *sampling.Target) { t.Bundle = erasure.Bundle{} }, nil, erasure.ErrName},
-		{"too many bits", func(t *sampling.Target) { t.Bits = 101 }, nil, nil},
-		{"negative bits", func(t *sampling.Target) { t.Bits = -1 }, nil, nil},
-		{"short draw", func(t *sampling.Target) { t.Draw = draw[1:] }, nil, nil},
-		{"empty draw", func(t *sampling.Target) { t.Draw = []int{} }, nil, nil},
-		{"row twice", func(t *sampling.Target) { t.Draw = twice }, nil, nil},
-		{"row outside", func(t *sampling.Target) { t.Draw = outside }, nil, nil},
-		{"negative row", func(t *sampling.Target) { t.Draw = negative }, nil, nil},
-		{"own control", func(*sampling.Target) {}, &b.bundle, nil},
-		{"control without proof", func(*sampling.Target) {}, &erasure.Bundle{Info: control.bundle.Info}, erasure.ErrProof},
-		{"small control of another info", func(*sampling.Target) {}, &erasure.Bundle{}, erasure.ErrName},
+		{"other proof", func(t *sampling.Target) { t.Bundle.Proof = control.bundle.Proof }, erasure.ErrProof},
+		{"no proof", func(t *sampling.Target) { t.Bundle.Proof = nil }, erasure.ErrProof},
+		{"no bundle", func(t *sampling.Target) { t.Bundle = erasure.Bundle{} }, erasure.ErrName},
+		{"too many bits", func(t *sampling.Target) { t.Bits = 101 }, nil},
+		{"negative bits", func(t *sampling.Target) { t.Bits = -1 }, nil},
+		{"short draw", func(t *sampling.Target) { t.Draw = draw[1:] }, nil},
+		{"empty draw", func(t *sampling.Target) { t.Draw = []int{} }, nil},
+		{"row twice", func(t *sampling.Target) { t.Draw = twice }, nil},
+		{"row outside", func(t *sampling.Target) { t.Draw = outside }, nil},
+		{"negative row", func(t *sampling.Target) { t.Draw = negative }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			net := newNetwork(10, b, control)
 			target := fresh(b)
 			c.change(&target)
-			v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), target, c.control)
+			v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), target, nil)
 			if err == nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("error %v, want %v", err, c.want)
 			}
@@ -319,4 +315,43 @@ func TestWrongUseIsAnError(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestUselessControlIsAnError(t *testing.T) {
+	b, other := newBlock(t, 600, 1), newBlock(t, 70, 3)
+	for _, c := range []struct {
+		name    string
+		control *erasure.Bundle
+		want    error
+	}{
+		{"the block itself", &b.bundle, nil},
+		{"without proof", &erasure.Bundle{Info: other.bundle.Info}, erasure.ErrProof},
+		{"empty", &erasure.Bundle{}, erasure.ErrName},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := newNetwork(10, b, other)
+				net.deny = func(context.Context, request) error { return sampling.ErrNotHeld }
+				v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), fresh(b), against(c.control))
+				if err == nil || c.want != nil && !errors.Is(err, c.want) {
+					t.Errorf("error %v, want %v", err, c.want)
+				}
+				expect(t, v, sampling.Inconclusive, sampling.Stopped)
+			})
+		})
+	}
+}
+
+// Nobody needs to know another block while rows come.
+func TestControlIsAskedForOnlyInDoubt(t *testing.T) {
+	b := newBlock(t, 600, 1)
+	net := newNetwork(10, b)
+	v, err := sampling.New(net, net, sampling.Config{}).Judge(t.Context(), fresh(b), func(context.Context) *erasure.Bundle {
+		t.Error("control asked for")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, v, sampling.Available, "")
 }

@@ -13,7 +13,8 @@ import (
 type judgement struct {
 	*Sampler
 	target      Target
-	control     *erasure.Verifier // of the block to compare with; nil: none
+	another     func(context.Context) *erasure.Bundle // a block to compare with; nil: none
+	control     *erasure.Verifier                     // of that block, once it is known
 	controlInfo erasure.Info
 	id          erasure.ID
 	k           int
@@ -25,20 +26,12 @@ type judgement struct {
 	verdict     Verdict
 }
 
-func (s *Sampler) newJudgement(target Target, control *erasure.Bundle) (*judgement, error) {
+func (s *Sampler) newJudgement(target Target) (*judgement, error) {
 	verifier, err := erasure.NewVerifier(target.Bundle.Info, target.Bundle.Proof)
 	if err != nil {
 		return nil, err
 	}
 	j := &judgement{Sampler: s, target: target, id: target.Bundle.Info.ID(), draw: target.Draw}
-	if control != nil {
-		if j.control, err = erasure.NewVerifier(control.Info, control.Proof); err != nil {
-			return nil, fmt.Errorf("control: %w", err)
-		}
-		if j.controlInfo = control.Info; control.Info.ID() == j.id {
-			return nil, errors.New("a block cannot be its own control")
-		}
-	}
 	if j.target.Bits == 0 {
 		j.target.Bits = DefaultBits
 	}
@@ -49,13 +42,10 @@ func (s *Sampler) newJudgement(target Target, control *erasure.Bundle) (*judgeme
 	j.k = g.K()
 	j.plan = erasure.NewPlan(j.k, j.target.Bits)
 	j.early = time.Now().Before(target.Announced.Add(target.Grace))
-	stages := j.plan.Stages
-	if j.plan.Decode {
-		stages = []erasure.Stage{{Rows: g.Rows(), Tolerate: j.k}}
-	}
+	stages := stagesOf(j.k, j.target.Bits)
 	rows := stages[len(stages)-1].Rows
 	if j.draw == nil {
-		if j.draw, err = erasure.Draw(j.k, rows); err != nil {
+		if j.draw, err = Draw(j.k, j.target.Bits); err != nil {
 			return nil, err
 		}
 	}
@@ -119,6 +109,27 @@ func (j *judgement) run(ctx context.Context) (Verdict, error) {
 		err = j.missed(ctx)
 	}
 	return *v, err
+}
+
+// findControl asks for a block to compare with, and reports whether there is
+// one.
+func (j *judgement) findControl(ctx context.Context) (bool, error) {
+	if j.another == nil {
+		return false, nil
+	}
+	b := j.another(ctx)
+	if b == nil {
+		return false, nil
+	}
+	var err error
+	if j.control, err = erasure.NewVerifier(b.Info, b.Proof); err != nil {
+		return false, fmt.Errorf("control: %w", err)
+	}
+	if b.Info.ID() == j.id {
+		return false, errors.New("a block cannot be its own control")
+	}
+	j.controlInfo = b.Info
+	return true, nil
 }
 
 // rounds asks for the rows of the sample, and again for the missing.

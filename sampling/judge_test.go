@@ -159,7 +159,7 @@ func (nobody) For(context.Context, erasure.ID, int, int) []sampling.Holder { ret
 func TestWithoutHoldersTheVerdictIsInconclusive(t *testing.T) {
 	b, control := newBlock(t, 600, 1), newBlock(t, 70, 3)
 	synctest.Test(t, func(t *testing.T) {
-		v, err := sampling.New(newNetwork(1, b), nobody{}, sampling.Config{}).Judge(t.Context(), fresh(b), &control.bundle)
+		v, err := sampling.New(newNetwork(1, b), nobody{}, sampling.Config{}).Judge(t.Context(), fresh(b), against(&control.bundle))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +189,7 @@ func TestControlGoesThroughTheHoldersOfTheMissingRows(t *testing.T) {
 			}
 			return net.peers[20:]
 		})
-		v, err := sampling.New(net, holders, sampling.Config{}).Judge(t.Context(), fresh(b), &control.bundle)
+		v, err := sampling.New(net, holders, sampling.Config{}).Judge(t.Context(), fresh(b), against(&control.bundle))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestUnreachableHoldersAreNoWithholding(t *testing.T) {
 			return nil
 		}
 		one := holdersFunc(func(_ erasure.ID, piece, _ int) []sampling.Holder { return []sampling.Holder{net.peers[piece%80]} })
-		v, err := sampling.New(net, one, sampling.Config{}).Judge(t.Context(), fresh(b), &control.bundle)
+		v, err := sampling.New(net, one, sampling.Config{}).Judge(t.Context(), fresh(b), against(&control.bundle))
 		if err != nil {
 			t.Fatal(err)
 		}

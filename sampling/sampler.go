@@ -69,9 +69,9 @@ type Target struct {
 
 	Bits int // confidence asked for, at most erasure.MaxBits; 0: DefaultBits
 
-	// Draw holds the rows to ask for, drawn by erasure.Draw and never used for
-	// another plan; nil: they are drawn now. Verdict.Draw hands them back, so
-	// that a test broken off can be taken up with the same rows.
+	// Draw holds the rows to ask for, made by Draw for this block and these
+	// bits and used for no other test; nil: they are drawn now. Who may have to
+	// ask again, even after a crash, keeps them before the test begins.
 	Draw []int
 
 	// Fresh says that the ledger's head is fresh and has the block in it.
@@ -87,6 +87,24 @@ type Target struct {
 	// size, when the test has failed. Blocks up to 8 MiB need none: they are
 	// decoded in memory before they are called unavailable.
 	Scratch Scratch
+}
+
+// Draw draws the rows of one test of a block with k content rows at so many
+// bits, 1 to erasure.MaxBits: all that its plan can come to need, in the order
+// in which they are asked for. The error is that of the system's randomness.
+func Draw(k, bits int) ([]int, error) {
+	stages := stagesOf(k, bits)
+	return erasure.Draw(k, stages[len(stages)-1].Rows)
+}
+
+// stagesOf is the plan's stages. Decoding is a stage like any other: of all
+// rows, k may be missing.
+func stagesOf(k, bits int) []erasure.Stage {
+	plan := erasure.NewPlan(k, bits)
+	if plan.Decode {
+		return []erasure.Stage{{Rows: 2 * k, Tolerate: k}}
+	}
+	return plan.Stages
 }
 
 // Sampler judges whether blocks are available. It is safe for concurrent use;
@@ -114,20 +132,22 @@ func New(f Fetcher, h Holders, cfg Config) *Sampler {
 
 // Judge tests whether the target is available. The rows are drawn before the
 // first request and never redrawn. When too many of them are missing after two
-// rounds, rows of control, another block that is known to be available, are
-// asked of the same holders; control may be nil, and then no verdict but that
-// of a block that is not clean is Unavailable.
+// rounds, rows of another block that is known to be available are asked of the
+// same holders: the one that control names then, for which it may take its
+// time. Where control is nil, or returns nil, no verdict but that of a block
+// that is not clean is Unavailable.
 //
 // When ctx ends the verdict is Inconclusive, with what was seen until then.
 // The error is not about the block: a bundle that does not verify itself, a
 // draw that does not fit, a source of randomness or a Scratch that fails. The
 // verdict beside it is Inconclusive.
-func (s *Sampler) Judge(ctx context.Context, target Target, control *erasure.Bundle) (Verdict, error) {
+func (s *Sampler) Judge(ctx context.Context, target Target, control func(context.Context) *erasure.Bundle) (Verdict, error) {
 	begun := time.Now()
-	j, err := s.newJudgement(target, control)
+	j, err := s.newJudgement(target)
 	if err != nil {
 		return Verdict{State: Inconclusive, Reason: Stopped}, fmt.Errorf("judge %q: %w", target.Bundle.Info.Name, err)
 	}
+	j.another = control
 	v, err := j.run(ctx)
 	v.Took = time.Since(begun)
 	if err != nil {

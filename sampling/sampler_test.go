@@ -214,9 +214,14 @@ func fresh(b *block) sampling.Target {
 	return sampling.Target{Bundle: b.bundle, Fresh: true}
 }
 
+// against names a block to compare with; nil: none.
+func against(control *erasure.Bundle) func(context.Context) *erasure.Bundle {
+	return func(context.Context) *erasure.Bundle { return control }
+}
+
 func judge(t testing.TB, net *network, target sampling.Target, control *erasure.Bundle) sampling.Verdict {
 	t.Helper()
-	v, err := sampling.New(net, net, sampling.Config{}).Judge(context.Background(), target, control)
+	v, err := sampling.New(net, net, sampling.Config{}).Judge(context.Background(), target, against(control))
 	if err != nil {
 		t.Fatal(err)
 	}

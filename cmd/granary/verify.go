@@ -25,7 +25,8 @@ func (a *app) verify() *cobra.Command {
 		Short: "Test whether a block is available, without downloading it",
 		Long: `Reads the ledger, draws rows at random, and asks their holders for them. The
 verdict is available with the stated confidence, unavailable, or inconclusive:
-nothing is said that was not seen. Only available is final.
+nothing is said that was not seen. Only available is final; until then the rows
+drawn are kept in the home, and running it again, or --wait, asks for the same.
 
 Exit status: 0 available; 4 unavailable; 5 inconclusive; 6 the publisher lied:
 no such content exists; 1 not in the ledger; 64 REF refused.`,
@@ -54,6 +55,7 @@ no such content exists; 1 not in the ledger; 64 REF refused.`,
 	}
 	s = config.Flags(cmd.Flags())
 	verifyFlags(cmd, &opt)
+	cmd.Flags().DurationVar(&opt.Wait, "wait", 0, "while the verdict is not final, ask for the same rows again for so long, e.g. 5m")
 	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
 	return cmd
 }
@@ -91,39 +93,4 @@ func printVerdict(w io.Writer, r node.VerifyResult) {
 		fmt.Fprintf(w, "%d rows asked for, %d missing, %s from %d holders in %v\n", r.Samples, r.Missing, humanize.IBytes(uint64(r.Bytes)), r.Holders, took)
 	}
 	fmt.Fprintln(w, r.Explains)
-}
-
-func (a *app) watch() *cobra.Command {
-	var s *config.Settings
-	var network string
-	opt := node.VerifyOptions{}
-	cmd := &cobra.Command{
-		Use:   "watch",
-		Short: "Follow the ledger and test every new block",
-		Long: `Prints each verified head of the ledger and the verdict on every block that is
-certified from now on, until it is interrupted.
-
-Exit status: 130 interrupted; 64 no home.`,
-		Example: "  granary watch --network network.json",
-		GroupID: "blocks",
-		Args:    exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
-				return c.Watch(cmd.Context(), opt, a.watched)
-			})
-		},
-	}
-	s = config.Flags(cmd.Flags())
-	verifyFlags(cmd, &opt)
-	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
-	return cmd
-}
-
-// watched prints one thing that a watcher sees.
-func (a *app) watched(seen node.Watched) error {
-	if h := seen.Ledger; h != nil {
-		return a.ui.Step(seen, "%s  height %d, %d entries, root %.16s…", h.State, h.Height, h.Size, h.Root)
-	}
-	r := *seen.Verdict
-	return a.ui.Step(seen, "%s  %.16s…  %d rows asked for, %d missing, %d bits, %d ms", r.Verdict, r.ID, r.Samples, r.Missing, r.Bits, r.TookMS)
 }

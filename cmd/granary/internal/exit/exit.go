@@ -80,6 +80,7 @@ var rules = []rule{
 	{node.ErrNotCertified, TryAgain, "the block is stored and seeded here; publish it again, and see `granary status` on a validator"},
 	{node.ErrOffline, TryAgain, "check that validators of this network are reachable: `granary status`"},
 	{node.ErrFault, Failure, ""},
+	{node.ErrWatching, Locked, "`granary watch --history` shows what it has found"},
 	{light.ErrUnreachable, TryAgain, "check that validators of this network are reachable: `granary status`"},
 	{light.ErrStale, TryAgain, "the chain has stopped, or the network is partitioned: wait for its validators"},
 	{light.ErrForked, Mismatch, "more than a third of the voting power lies: ask the operators before you trust either side"},

@@ -148,20 +148,25 @@ func (c *Client) Fetch(ctx context.Context, ref node.Ref, opt node.FetchOptions,
 // Verify makes the node test whether a block is available; see node.Verify.
 func (c *Client) Verify(ctx context.Context, ref node.Ref, opt node.VerifyOptions, report node.Report) (node.VerifyResult, error) {
 	var r node.VerifyResult
-	return r, c.stream(ctx, "/v1/blocks/"+refPath(ref)+"/verify?"+verifyQuery(opt), nil, report, &r)
+	return r, c.stream(ctx, "/v1/blocks/"+refPath(ref)+"/verify?"+verifyQuery(opt).Encode(), nil, report, &r)
 }
 
-func verifyQuery(opt node.VerifyOptions) string {
+func verifyQuery(opt node.VerifyOptions) url.Values {
 	return url.Values{
 		"bits": {strconv.Itoa(opt.Bits)}, "patience": {opt.Patience.String()},
-		"escalate": {strconv.FormatBool(opt.Escalate)},
-	}.Encode()
+		"escalate": {strconv.FormatBool(opt.Escalate)}, "wait": {opt.Wait.String()},
+	}
 }
 
 // Watch makes the node follow the ledger and test what is certified, until ctx
 // ends; see node.Watch.
-func (c *Client) Watch(ctx context.Context, opt node.VerifyOptions, emit func(node.Watched) error) error {
-	body, err := c.do(ctx, http.MethodPost, "/v1/watch?"+verifyQuery(opt), nil)
+func (c *Client) Watch(ctx context.Context, opt node.WatchOptions, emit func(node.Watched) error) error {
+	q := verifyQuery(opt.VerifyOptions)
+	q.Set("budget", strconv.FormatInt(opt.Budget, 10))
+	if opt.Namespace != nil {
+		q.Set("namespace", opt.Namespace.String())
+	}
+	body, err := c.do(ctx, http.MethodPost, "/v1/watch?"+q.Encode(), nil)
 	if err != nil {
 		return err
 	}

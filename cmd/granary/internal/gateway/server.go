@@ -212,13 +212,32 @@ func verifyOptions(r *http.Request) (node.VerifyOptions, error) {
 	q := r.URL.Query()
 	bits, err := strconv.Atoi(q.Get("bits"))
 	patience, perr := time.ParseDuration(q.Get("patience"))
-	if err = errors.Join(err, perr); err != nil {
+	wait, werr := time.ParseDuration(q.Get("wait"))
+	if err = errors.Join(err, perr, werr); err != nil {
 		return node.VerifyOptions{}, exit.Usagef("", "%w", err)
 	}
 	if bits < 0 || bits > erasure.MaxBits {
 		return node.VerifyOptions{}, exit.Usagef("", "%d bits of confidence are not 1 to %d", bits, erasure.MaxBits)
 	}
-	return node.VerifyOptions{Bits: bits, Patience: patience, Escalate: q.Get("escalate") == "true"}, nil
+	return node.VerifyOptions{Bits: bits, Patience: patience, Wait: wait, Escalate: q.Get("escalate") == "true"}, nil
+}
+
+func watchOptions(r *http.Request) (node.WatchOptions, error) {
+	verify, err := verifyOptions(r)
+	if err != nil {
+		return node.WatchOptions{}, err
+	}
+	opt := node.WatchOptions{VerifyOptions: verify}
+	if opt.Budget, err = strconv.ParseInt(r.URL.Query().Get("budget"), 10, 64); err != nil {
+		return opt, exit.Usagef("", "budget: %w", err)
+	}
+	if key := r.URL.Query().Get("namespace"); key != "" {
+		opt.Namespace = new(ledger.PublicKey)
+		if err := opt.Namespace.UnmarshalText([]byte(key)); err != nil {
+			return opt, exit.Usagef("", "namespace: %w", err)
+		}
+	}
+	return opt, nil
 }
 
 // askLedger bounds how long a call waits for the ledger.
@@ -247,15 +266,16 @@ func (g gateway) submit(w http.ResponseWriter, r *http.Request) {
 
 // watch streams what a watcher sees, a line each, until the caller goes away.
 func (g gateway) watch(w http.ResponseWriter, r *http.Request) {
-	opt, err := verifyOptions(r)
+	opt, err := watchOptions(r)
 	if err != nil {
 		reply(w, nil, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	_ = g.n.Watch(r.Context(), opt, func(seen node.Watched) { // ends when the caller goes away
-		line(w, seen)
-	})
+	err = g.n.Watch(r.Context(), opt, func(seen node.Watched) { line(w, seen) })
+	if errors.Is(err, node.ErrWatching) {
+		reply(w, nil, err)
+	}
 }
 
 // withhold makes the node drop pieces of a block: a fault, for devnets.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/journal"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/ledger/chain"
@@ -59,6 +60,7 @@ type Node struct {
 	host  *kad.Host
 	chain *chain.Chain  // of a validator; nil otherwise
 	light *light.Client // through which the ledger is read
+	tests *journal.Journal
 	news  chan struct{} // the ledger may have moved
 
 	ctx  context.Context // ends at Close; background work hangs on it
@@ -73,7 +75,8 @@ type Node struct {
 	own     []byte                 // guarded by mu: the light block of our own chain that we announce
 	closed  bool                   // guarded by mu: no new background work
 
-	coding sync.Mutex // held while a block that we keep for others is decoded
+	coding   sync.Mutex // held while a block that we keep for others is decoded
+	watching sync.Mutex // held while Watch runs
 }
 
 // Open starts a node: store, swarm, network, ledger, then the work that was
@@ -98,6 +101,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.Shelf = NewShelf(store, 0)
+	if n.tests, err = journal.Open(JournalDir(cfg.Dir)); err != nil {
+		return nil, err
+	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
 		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,

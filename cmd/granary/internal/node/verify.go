@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"granary/cmd/granary/internal/journal"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/ledger/light"
@@ -27,6 +29,7 @@ type VerifyOptions struct {
 	Bits     int           // confidence asked for; 0: 20
 	Escalate bool          // fetch any k rows before saying unavailable, whatever the size
 	Patience time.Duration // for the ledger, and for the block's description; 0: ten seconds
+	Wait     time.Duration // while the verdict is not final, ask again until so long has passed
 }
 
 const verifyPatience = 10 * time.Second
@@ -36,31 +39,134 @@ type Verified struct {
 	sampling.Verdict
 	Info   erasure.Info
 	Ledger LedgerStatus
+	Asked  int         // bits of confidence asked for
 	Found  light.Found // zero when the ledger does not know the block
 	Err    string      // why no row was asked for, if none was
 }
 
+// Final reports whether asking again would be another test.
+func (v Verified) Final() bool {
+	return v.State == sampling.Available || v.Reason == sampling.NotClean
+}
+
 // Verify tests whether a block is available, without keeping any of it. The
-// error is for a reference that names nothing; that nothing could be found out
-// is an inconclusive verdict.
+// rows asked for are kept in the home's journal until a verdict is final, so a
+// test that was broken off goes on with them. The error is for a reference
+// that names nothing; that nothing could be found out is an inconclusive
+// verdict.
 func (n *Node) Verify(ctx context.Context, ref Ref, opt VerifyOptions, report Report) (Verified, error) {
+	began := time.Now()
+	for try := 1; ; try++ {
+		v, err := n.verify(ctx, ref, opt, report)
+		if err != nil {
+			return v, err
+		}
+		n.record(v, try)
+		next := n.nextTry(began, try, v)
+		if v.Final() || ctx.Err() != nil || next.After(began.Add(opt.Wait)) {
+			v.Took = time.Since(began)
+			return v, nil
+		}
+		report.to(Progress{Stage: "wait", Text: fmt.Sprintf("%s, because %s; asking for the same rows again in %v",
+			v.State, v.why(), time.Until(next).Round(time.Second))})
+		if !sleepUntil(ctx, next) {
+			return v, ctx.Err()
+		}
+	}
+}
+
+// nextTry is when to ask again for the rows of a test that began at a time and
+// has been made so many times. A test has a second round of its own after one
+// retry round; the next follow after 10 of them and then every 120: 5 minutes
+// and an hour where the round is 30 s.
+func (n *Node) nextTry(began time.Time, tries int, v Verified) time.Time {
+	round := n.cfg.Genesis.Params.RetryRound
+	next := began.Add(10 * round)
+	if tries > 1 {
+		next = began.Add(time.Duration(tries-1) * 120 * round)
+	}
+	if v.Reason == sampling.TooEarly {
+		return later(time.Now(), n.graceEnds(v.Info, v.Found.Outcome.Time))
+	}
+	return later(next, time.Now().Add(round))
+}
+
+// gracePerGrace is how many bytes of content double the network's grace: at
+// its default of 10 s they come to 13 Mbit/s, two thirds of a home's uplink.
+const gracePerGrace = 16 << 20
+
+// graceEnds is until when a block may still be on its way to its holders: the
+// network's grace from its certificate on, and as much again for every 16 MiB.
+func (n *Node) graceEnds(info erasure.Info, certified time.Time) time.Time {
+	return certified.Add(n.grace(info.Length))
+}
+
+func (n *Node) grace(length int64) time.Duration {
+	grace := n.cfg.Genesis.Params.SamplingGrace
+	return grace + time.Duration(float64(grace)*float64(length)/gracePerGrace)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// sleepUntil waits, and reports whether ctx lasted.
+func sleepUntil(ctx context.Context, t time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Until(t)):
+		return ctx.Err() == nil
+	}
+}
+
+// why is the reason of a verdict that is not available.
+func (v Verified) why() string {
+	if v.Err != "" {
+		return v.Err
+	}
+	return string(v.Reason)
+}
+
+// record enters a verdict into the journal. That it cannot be is no reason to
+// withhold it from who asked.
+func (n *Node) record(v Verified, try int) {
+	e := journal.NewEntry(time.Now(), v.Found.Index, v.Verdict)
+	e.Reason, e.Attempt = v.why(), try
+	if err := n.tests.Record(e); err != nil {
+		n.log.Warn("verdict not kept", "block", v.ID.Short(), "err", err)
+	}
+	if v.Final() {
+		if err := n.tests.Settle(v.ID, v.Asked); err != nil {
+			n.log.Warn("test not settled", "block", v.ID.Short(), "err", err)
+		}
+	}
+}
+
+// JournalDir is where a home keeps its journal of verdicts.
+func JournalDir(home string) string { return filepath.Join(home, "sampling") }
+
+// History returns the verdicts that a home's journal has, oldest first.
+func History(home string) ([]journal.Entry, error) { return journal.History(JournalDir(home)) }
+
+func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Report) (v Verified, err error) {
 	if opt.Bits == 0 {
 		opt.Bits = sampling.DefaultBits
 	}
 	if opt.Patience == 0 {
 		opt.Patience = verifyPatience
 	}
+	v = Verified{Verdict: sampling.Verdict{ID: ref.ID, State: sampling.Inconclusive, Reason: sampling.Stopped}, Asked: opt.Bits}
 	began := time.Now()
-	v, err := n.verify(ctx, ref, opt, report)
-	v.Took = time.Since(began)
-	n.mu.Lock()
-	v.Ledger = n.ledger
-	n.mu.Unlock()
-	return v, err
-}
-
-func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Report) (Verified, error) {
-	v := Verified{Verdict: sampling.Verdict{ID: ref.ID, State: sampling.Inconclusive, Reason: sampling.Stopped}}
+	defer func() {
+		v.Took = time.Since(began)
+		n.mu.Lock()
+		v.Ledger = n.ledger
+		n.mu.Unlock()
+	}()
 	report.to(Progress{Stage: "sample", Text: "reading the ledger"})
 	look, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
@@ -94,7 +200,10 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 	target := sampling.Target{
 		Bundle: bundle, Bits: opt.Bits,
 		Fresh:     fresh && v.Found.Status == ledger.Certified,
-		Announced: v.Found.Outcome.Time, Grace: n.cfg.Genesis.Params.SamplingGrace,
+		Announced: v.Found.Outcome.Time, Grace: n.grace(bundle.Info.Length),
+	}
+	if target.Draw, err = n.tests.Draw(id, bundle.Info.Geometry().K(), opt.Bits); err != nil {
+		return v, err
 	}
 	if opt.Escalate {
 		f, err := os.CreateTemp(n.cfg.Dir, ".verify-")
@@ -108,7 +217,11 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 	f := newFinder(ctx, n)
 	defer f.close()
 	s := sampling.New(rows{n}, f, sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound})
-	v.Verdict, err = s.Judge(ctx, target, n.control(look, id))
+	v.Verdict, err = s.Judge(ctx, target, func(ctx context.Context) *erasure.Bundle {
+		ctx, cancel := context.WithTimeout(ctx, opt.Patience)
+		defer cancel()
+		return n.control(ctx, id)
+	})
 	return v, err
 }
 

@@ -1,0 +1,185 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"granary/sampling"
+)
+
+const (
+	maxLine   = 1024    // bytes of one verdict, newline included
+	maxFile   = 2 << 20 // bytes of verdicts and of verdicts.old each: 4,096 verdicts at least, 14,000 of usual length
+	maxReason = 160     // bytes
+	day       = 24 * time.Hour
+)
+
+// Entry is one verdict as the journal has it.
+type Entry struct {
+	Time    time.Time        `json:"time"` // when it was reached
+	ID      string           `json:"id"`
+	Index   uint64           `json:"index,omitempty"` // log index of the announcement
+	Verdict sampling.State   `json:"verdict"`
+	Reason  string           `json:"reason,omitempty"`
+	Bits    int              `json:"bits,omitempty"`
+	Decoded bool             `json:"decoded,omitempty"`
+	Samples int              `json:"samples"`
+	Missing int              `json:"missing"`
+	Causes  map[string]int   `json:"causes,omitempty"`       // how asking for the rows ended
+	Rows    map[string][]int `json:"missing_rows,omitempty"` // which those were that are missing, as far as there is room
+	Holders int              `json:"holders"`
+	Serving int              `json:"serving"`
+	Liars   int              `json:"liars,omitempty"`
+	Bytes   int64            `json:"bytes"`
+	TookMS  int64            `json:"took_ms"`
+	Attempt int              `json:"attempt,omitempty"` // the how manieth with these rows
+}
+
+// NewEntry returns v as the journal has it.
+func NewEntry(at time.Time, index uint64, v sampling.Verdict) Entry {
+	e := Entry{
+		Time: at.UTC().Truncate(time.Millisecond), ID: v.ID.String(), Index: index,
+		Verdict: v.State, Reason: string(v.Reason), Bits: v.Bits, Decoded: v.Decoded,
+		Samples: v.Rows, Missing: v.Missing, Causes: map[string]int{}, Rows: map[string][]int{},
+		Holders: v.Holders, Serving: v.Serving, Liars: len(v.Liars), Bytes: v.Bytes, TookMS: v.Took.Milliseconds(),
+	}
+	for _, row := range v.Draw {
+		cause, asked := v.Causes[row]
+		if !asked {
+			continue
+		}
+		e.Causes[string(cause)]++
+		if cause != sampling.Verified {
+			e.Rows[string(cause)] = append(e.Rows[string(cause)], row)
+		}
+	}
+	return e
+}
+
+// encode returns e as one line of at most maxLine bytes, for which it gives up
+// what is least missed.
+func (e Entry) encode() ([]byte, error) {
+	e.Reason = clean(e.Reason)
+	for {
+		var line bytes.Buffer
+		enc := json.NewEncoder(&line)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(e); err != nil {
+			return nil, fmt.Errorf("encode verdict: %w", err)
+		}
+		if line.Len() <= maxLine {
+			return line.Bytes(), nil
+		}
+		if len(e.Rows) == 0 {
+			panic(fmt.Sprintf("BUG: a verdict of %d bytes: %s", line.Len(), &line))
+		}
+		shorter := make(map[string][]int)
+		for cause, rows := range e.Rows {
+			if half := rows[:len(rows)/2]; len(half) > 0 {
+				shorter[cause] = half
+			}
+		}
+		e.Rows = shorter
+	}
+}
+
+// clean returns a reason without control characters, cut to maxReason bytes.
+func clean(reason string) string {
+	reason = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(reason, "?"))
+	for len(reason) > maxReason {
+		_, n := utf8.DecodeLastRuneInString(reason)
+		reason = reason[:len(reason)-n]
+	}
+	return reason
+}
+
+// Record appends a verdict, and returns once it is on disk.
+func (j *Journal) Record(e Entry) error {
+	line, err := e.encode()
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spent = append(j.spent, cost{e.Time, e.Bytes})
+	path := verdicts(j.dir)
+	if info, err := os.Stat(path); err == nil && info.Size()+int64(len(line)) > maxFile {
+		if err := os.Rename(path, older(j.dir)); err != nil {
+			return fmt.Errorf("begin a new journal file: %w", err)
+		}
+	}
+	return appendTo(path, line)
+}
+
+func verdicts(dir string) string { return filepath.Join(dir, "verdicts") }
+func older(dir string) string    { return filepath.Join(dir, "verdicts.old") }
+
+func appendTo(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	return nil
+}
+
+// mend ends a line that a crash has cut, so that the next one stands alone.
+func (j *Journal) mend() error {
+	raw, err := os.ReadFile(verdicts(j.dir))
+	if errors.Is(err, fs.ErrNotExist) || len(raw) == 0 || raw[len(raw)-1] == '\n' {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	return appendTo(verdicts(j.dir), []byte{'\n'})
+}
+
+// Spent is how many bytes the verdicts of the last 24 hours have cost.
+func (j *Journal) Spent(now time.Time) int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spent = slices.DeleteFunc(j.spent, func(c cost) bool { return now.Sub(c.at) >= day })
+	var all int64
+	for _, c := range j.spent {
+		all += c.bytes
+	}
+	return all
+}
+
+// History reads the verdicts of the journal in dir, oldest first; none if there
+// is no journal. Lines that are damaged are skipped.
+func History(dir string) ([]Entry, error) {
+	var all []Entry
+	for _, path := range []string{older(dir), verdicts(dir)} {
+		raw, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read journal: %w", err)
+		}
+		for line := range bytes.Lines(raw) {
+			var e Entry
+			if json.Unmarshal(line, &e) == nil {
+				all = append(all, e)
+			}
+		}
+	}
+	return all, nil
+}
