@@ -44,22 +44,12 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.PieceHashersPerTorrent = runtime.NumCPU()
 	c.NominalDialTimeout = 10 * time.Second
 	c.DialRateLimiter = rate.NewLimiter(40, 40)
-	c.UploadRateLimiter = limiter(s.cfg.UploadRate)
-	if s.cfg.DownloadRate > 0 {
-		c.DownloadRateLimiter = limiter(s.cfg.DownloadRate)
-	}
+	// The engine's limiters see payload alone; gate has the real ones. It also
+	// holds dials back, which would otherwise time out while they wait there.
+	c.TotalHalfOpenConns = s.cfg.MaxDials
 	c.Slogger = slog.New(quiet{s.log.Handler()})
 	c.Callbacks = s.callbacks()
 	return c
-}
-
-// limiter allows bytesPerSecond, or everything if that is 0. Its burst covers
-// a few rows: the engine panics if one request is larger than the burst.
-func limiter(bytesPerSecond int64) *rate.Limiter {
-	if bytesPerSecond <= 0 {
-		return rate.NewLimiter(rate.Inf, 0)
-	}
-	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(max(128<<10, min(bytesPerSecond/8, 4<<20))))
 }
 
 // extensions are what we offer by BEP 10: ut_metadata alone. The engine would

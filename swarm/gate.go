@@ -11,12 +11,14 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // gate is the swarm's only door to the network: the one listener and the one
 // dialer of the engine, both bound to Config.IP. Nobody banned passes it in
-// either direction, and no address that policy forbids is ever dialled,
-// whoever named it.
+// either direction, no address that policy forbids is ever dialled, whoever
+// named it, and what passes keeps to the limits on rates and connections.
 //
 // The engine's own check is not enough: it keeps a ban of an IPv4 peer as
 // ::ffff:a.b.c.d, and looks up a.b.c.d when the peer comes back.
@@ -26,14 +28,34 @@ type gate struct {
 	dialer   net.Dialer
 	private  bool
 	banned   func() []netip.Addr
+	spend    func(sent, received int) error // Config.Spend, never nil
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	open   map[*conn]struct{}
+	up, down *rate.Limiter // nil: no limit
+	receive  int           // bytes the system may take in ahead of us; 0: as it likes
+	dials    chan struct{} // one slot for each connection being opened
+	maxConns int
+
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	open     map[*conn]struct{}
+	incoming int // of them
 }
 
+// errConnections reports that the limit on connections is reached.
+var errConnections = errors.New("limit on connections is reached")
+
 func openGate(ctx context.Context, cfg Config, banned func() []netip.Addr) (*gate, error) {
-	g := &gate{ctx: ctx, private: cfg.AllowPrivate, banned: banned, open: map[*conn]struct{}{}}
+	g := &gate{
+		ctx: ctx, private: cfg.AllowPrivate, banned: banned, spend: cfg.Spend, open: map[*conn]struct{}{},
+		up: limiter(cfg.UploadRate), down: limiter(cfg.DownloadRate),
+		dials: make(chan struct{}, cfg.MaxDials), maxConns: cfg.MaxConns,
+	}
+	if g.spend == nil {
+		g.spend = func(int, int) error { return nil }
+	}
+	if g.down != nil {
+		g.receive = receiveBuffer(cfg.DownloadRate)
+	}
 	g.dialer = net.Dialer{KeepAlive: -1} // the protocol has its own
 	host := ""
 	if cfg.IP.IsValid() {
@@ -70,11 +92,15 @@ func (g *gate) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ip := nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if slices.Contains(g.banned(), ip) {
+		if slices.Contains(g.banned(), ip) || g.spend(0, 0) != nil {
 			_ = nc.Close()
 			continue
 		}
-		return g.track(nc)
+		c, err := g.track(nc, true)
+		if errors.Is(err, errConnections) {
+			continue
+		}
+		return c, err
 	}
 }
 
@@ -103,14 +129,23 @@ func (g *gate) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if slices.Contains(g.banned(), addr.Addr()) {
 		return nil, fmt.Errorf("dial %s: banned", addr)
 	}
+	if err := g.spend(0, 0); err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
+	select {
+	case g.dials <- struct{}{}:
+		defer func() { <-g.dials }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	nc, err := g.dialer.DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, err
 	}
-	return g.track(nc)
+	return g.track(nc, false)
 }
 
 // allows reports whether policy permits dialling addr, which is canonical.
@@ -144,15 +179,40 @@ func canonical(addr netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
-func (g *gate) track(nc net.Conn) (net.Conn, error) {
-	c := &conn{Conn: nc, gate: g}
+// track wraps a connection and counts it, or closes it with errConnections. A
+// quarter of the connections is kept for those we open ourselves: who calls in
+// must not keep us from fetching.
+func (g *gate) track(nc net.Conn, incoming bool) (net.Conn, error) {
+	if tcp, ok := nc.(*net.TCPConn); ok && g.receive > 0 {
+		_ = tcp.SetReadBuffer(g.receive) // refused, the limit holds on average only
+	}
+	c := &conn{Conn: nc, gate: g, incoming: incoming}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return nil, errors.Join(net.ErrClosed, nc.Close())
 	}
+	if len(g.open) >= g.maxConns || incoming && g.incoming >= g.maxConns-g.maxConns/4 {
+		return nil, errors.Join(errConnections, nc.Close())
+	}
+	c.ctx, c.cancel = context.WithCancel(g.ctx)
 	g.open[c] = struct{}{}
+	if incoming {
+		g.incoming++
+	}
 	return c, nil
+}
+
+func (g *gate) forget(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.open[c]; !ok {
+		return
+	}
+	delete(g.open, c)
+	if c.incoming {
+		g.incoming--
+	}
 }
 
 // close stops listening and cuts every connection, also those the engine is
@@ -165,20 +225,15 @@ func (g *gate) close() error {
 	g.open = map[*conn]struct{}{}
 	g.mu.Unlock()
 	for c := range open {
+		c.cancel()
 		_ = c.Conn.Close()
 	}
 	return err
 }
 
-type conn struct {
-	net.Conn
-	gate *gate
-}
-
-// Close closes the connection and lets the gate forget it.
-func (c *conn) Close() error {
-	c.gate.mu.Lock()
-	delete(c.gate.open, c)
-	c.gate.mu.Unlock()
-	return c.Conn.Close()
+// connections is how many are open.
+func (g *gate) connections() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.open)
 }

@@ -125,29 +125,6 @@ func TestLiarsAmongHonestPeers(t *testing.T) {
 	}
 }
 
-func TestRatesHold(t *testing.T) {
-	const rate = 1 << 20
-	p := random(t, 64) // 1 MiB
-	for name, limits := range map[string][2]func(*swarm.Config){
-		"upload":   {func(c *swarm.Config) { c.UploadRate = rate }, func(*swarm.Config) {}},
-		"download": {func(*swarm.Config) {}, func(c *swarm.Config) { c.DownloadRate = rate }},
-	} {
-		seeder, leecher := open(t, limits[0]), open(t, limits[1])
-		add(t, seeder, whole(t, p))
-		torrent := add(t, leecher, newBlock(t, p.bundle))
-		torrent.AddPeers(seeder.Addr())
-		start := time.Now()
-		if err := torrent.FetchAny(testContext(t), nil); err != nil {
-			t.Fatal(err)
-		}
-		// An eighth of a second's worth may go in one burst.
-		t.Logf("%s: 1 MiB took %v", name, time.Since(start))
-		if took := time.Since(start); took < 800*time.Millisecond {
-			t.Errorf("%s: 1 MiB took %v at 1 MiB/s", name, took)
-		}
-	}
-}
-
 func TestPrivatePeersAreNotDialled(t *testing.T) {
 	p := random(t, 5)
 	seeder := open(t)

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,17 @@ type Config struct {
 	Port         int        // 0: any free port
 	AllowPrivate bool       // dial loopback, private and link-local peers too
 
-	UploadRate, DownloadRate int64 // bytes per second of the whole swarm; 0: no limit
+	// Limits of the whole swarm, kept on the sockets: everything counts that
+	// goes through them, not only rows.
+	UploadRate, DownloadRate int64 // bytes per second; 0: no limit
+	MaxConns                 int   // connections; 0: DefaultConns
+	MaxDials                 int   // connections being opened at once; 0: DefaultDials
+
+	// Spend, unless it is nil, is told how many bytes are about to be sent and
+	// how many were received; what it returns an error for is not sent, and
+	// ends the connection. Spend(0, 0) asks whether more may pass. It is called
+	// from many goroutines and must be quick.
+	Spend func(sent, received int) error
 
 	// Corrupt is a fault for devnets: the swarm claims every piece of every
 	// block and serves wrong bytes. It fetches none: its fetches wait.
@@ -44,6 +55,14 @@ type Config struct {
 
 	Logger *slog.Logger // nil: discard
 }
+
+// What a home router stands: its table of connections often has 1,024 entries,
+// and an unanswered dial stays in it for some 2 minutes. 40 dials that each
+// take 10 s to fail are 480 of these, beside 200 connections.
+const (
+	DefaultConns = 200
+	DefaultDials = 40
+)
 
 // Swarm is one BitTorrent client serving and fetching any number of blocks.
 // It is safe for concurrent use.
@@ -77,6 +96,8 @@ func Open(cfg Config) (*Swarm, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultConns)
+	cfg.MaxDials = cmp.Or(cfg.MaxDials, DefaultDials)
 	s := &Swarm{cfg: cfg, log: cfg.Logger, commits: make(chan struct{}, maxCommits), torrents: map[erasure.ID]*Torrent{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	gate, err := openGate(s.ctx, cfg, s.Banned)
@@ -136,6 +157,10 @@ func (s *Swarm) begin() (done func(), ok bool) {
 
 // Port is the TCP port the swarm listens on.
 func (s *Swarm) Port() int { return s.gate.port() }
+
+// Connections is the number of connections open, those that still shake hands
+// included.
+func (s *Swarm) Connections() int { return s.gate.connections() }
 
 // Add serves what b holds to whoever asks, and fetches nothing until told to.
 // For an ID that is already there it returns the Torrent there is, with the
