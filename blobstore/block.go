@@ -30,11 +30,11 @@ type Block struct {
 	describing sync.Mutex // one reads or changes layers and proof at a time
 
 	mu      sync.Mutex
-	held    erasure.PieceSet // guarded by mu
-	touched erasure.PieceSet // guarded by mu: pieces whose space is reserved; contains held
+	state                    // guarded by mu: what the index says, or is about to
+	touched erasure.PieceSet // guarded by mu: pieces whose space is reserved; contains held and bad
 	sealed  map[int]*commit  // guarded by mu: pieces being committed
 	charged int64            // guarded by mu: bytes counted against the quota
-	whole   bool             // guarded by mu
+	pass    pass             // guarded by mu: how far scrubs are
 	busy    chan struct{}    // guarded by mu, set with gate: one operation has the pieces to itself until it is closed; nil: none
 	gone    bool             // guarded by mu: deleted
 	rewrite bool             // guarded by mu: an fsync did not succeed, see verify
@@ -45,7 +45,7 @@ func newBlock(s *Store, info erasure.Info) *Block {
 	id := info.ID()
 	return &Block{
 		s: s, id: id, info: info, g: g, dir: s.folder(id),
-		held:    erasure.NewPieceSet(g.Pieces()),
+		state:   newState(g.Pieces()),
 		touched: erasure.NewPieceSet(g.Pieces()),
 		sealed:  make(map[int]*commit),
 	}
@@ -90,11 +90,29 @@ func (b *Block) Rows() int {
 	return b.g.RowsIn(b.held)
 }
 
-// Whole reports whether all pieces are held and the block was checked clean.
+// Whole reports whether all pieces are held and the block was checked clean,
+// now or before: that it is clean follows from its ID.
 func (b *Block) Whole() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.whole
+	return b.clean && b.held.Count() == b.g.Pieces()
+}
+
+// Quarantined returns the pieces that were held and found damaged, a copy.
+// They are not held and not served; their space stays reserved and their bytes
+// stay as they are, since good rows among them help Repair, until Repair or a
+// commit makes them held again or DropPieces drops them.
+func (b *Block) Quarantined() erasure.PieceSet {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bad.Clone()
+}
+
+// Bytes is what the block is counted for against the quota.
+func (b *Block) Bytes() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.charged
 }
 
 // Content reads the content, Length bytes. A read of a piece that is not held
@@ -210,8 +228,8 @@ func (b *Block) bury() int64 {
 	defer b.gate.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.gone, b.whole = true, false
-	b.held = erasure.NewPieceSet(b.g.Pieces())
+	b.gone = true
+	b.state = newState(b.g.Pieces())
 	b.touched = erasure.NewPieceSet(b.g.Pieces())
 	return b.charged
 }

@@ -99,7 +99,7 @@ func (c *commit) finish(err error) {
 	b := c.b
 	b.mu.Lock()
 	if err == nil {
-		b.held.Add(c.piece)
+		b.hold(c.piece)
 	}
 	delete(b.sealed, c.piece)
 	b.mu.Unlock()
@@ -203,9 +203,7 @@ func (s *Store) writeBatch(batch []*commit) {
 	if err == nil {
 		err = s.index.update(func(tx *bbolt.Tx) error {
 			for _, c := range durable {
-				if err := change(tx, c.b.id, c.b.g.Pieces(), func(held erasure.PieceSet, _ *bool) {
-					held.Add(c.piece)
-				}); err != nil {
+				if err := change(tx, c.b.id, c.b.g.Pieces(), func(st *state) { st.hold(c.piece) }); err != nil {
 					return err
 				}
 			}

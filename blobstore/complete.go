@@ -77,21 +77,20 @@ func (b *Block) makeWhole(produce func() (erasure.Bundle, error)) error {
 		return err
 	}
 	if err := b.makeDurable(produce); err != nil {
+		for p := range b.Quarantined().All() {
+			rest.Remove(p) // as damaged as before
+		}
 		return errors.Join(err, b.discard(rest))
 	}
 	// From here on the pieces may be held on disk: they must stay as they are.
 	err = b.s.index.update(func(tx *bbolt.Tx) error {
-		return change(tx, b.id, b.g.Pieces(), func(held erasure.PieceSet, whole *bool) {
-			held.Union(erasure.AllPieces(b.g.Pieces()))
-			*whole = true
-		})
+		return change(tx, b.id, b.g.Pieces(), func(st *state) { *st = wholeState(b.g.Pieces()) })
 	})
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
-	b.held = erasure.AllPieces(b.g.Pieces())
-	b.whole = true
+	b.state = wholeState(b.g.Pieces())
 	b.mu.Unlock()
 	return b.s.at("complete: acknowledge")
 }
@@ -135,7 +134,7 @@ func (b *Block) recover(ctx context.Context, progress erasure.Progress) (erasure
 	}
 	if lacks {
 		err := erasure.Recover(ctx, b.g, erasure.Source{Have: have, Content: content, Parity: parity},
-			&missingWriter{f: content, have: have}, half(progress, 0))
+			notHeld(content, have, 0), half(progress, 0))
 		if err != nil {
 			return erasure.Bundle{}, err
 		}
@@ -144,7 +143,7 @@ func (b *Block) recover(ctx context.Context, progress erasure.Progress) (erasure
 		return erasure.Bundle{}, err
 	}
 	return erasure.CheckClean(ctx, b.info, content,
-		&missingWriter{f: parity, have: have, first: b.g.K()}, half(progress, 1))
+		notHeld(parity, have, b.g.K()), half(progress, 1))
 }
 
 // half reports one of the two halves of the work as such.
@@ -155,31 +154,19 @@ func half(progress erasure.Progress, n int64) erasure.Progress {
 	return func(done, total int64) { progress(n*total+done, 2*total) }
 }
 
-// missingWriter writes rows that are not held and leaves held ones alone: they
-// are verified already, and a crash half way must not harm them.
-type missingWriter struct {
-	f     io.WriterAt
-	have  func(row int) bool
-	first int // the file's first row
-}
-
-func (w *missingWriter) WriteAt(p []byte, off int64) (int, error) {
-	for done := 0; done < len(p); {
-		at := off + int64(done)
-		row := int(at / erasure.RowSize)
-		n := min(len(p)-done, int(erasure.RowSize-at%erasure.RowSize))
-		if !w.have(w.first + row) {
-			if m, err := w.f.WriteAt(p[done:done+n], at); err != nil {
-				return done + m, err
-			}
+// notHeld writes the rows of a file that are not held and leaves held ones
+// alone: they are verified already, and a crash half way must not harm them.
+func notHeld(f io.WriterAt, have func(row int) bool, first int) *rowWriter {
+	return &rowWriter{first: first, to: func(row int) io.WriterAt {
+		if have(row) {
+			return nil
 		}
-		done += n
-	}
-	return len(p), nil
+		return f
+	}}
 }
 
-// recheck verifies every held piece and stops holding those that fail. It
-// returns the first such *PieceError. The caller has excluded others.
+// recheck verifies every held piece and quarantines those that fail. It returns
+// the first such *PieceError. The caller has excluded others.
 func (b *Block) recheck(ctx context.Context) error {
 	d, err := b.describe()
 	if err != nil {
@@ -198,7 +185,6 @@ func (b *Block) recheck(ctx context.Context) error {
 			return err
 		}
 		if err := b.check(d, p, data); err != nil {
-			b.s.log.Error("held piece does not verify: no longer held", "block", b.id, "piece", p, "err", err)
 			rotten.Add(p)
 			if first == nil {
 				first = err
@@ -208,5 +194,5 @@ func (b *Block) recheck(ctx context.Context) error {
 	if first == nil {
 		return nil
 	}
-	return errors.Join(first, b.unhold(rotten))
+	return errors.Join(first, b.quarantine(rotten, first))
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync"
 
 	"granary/erasure"
@@ -103,28 +102,40 @@ func (b *Block) describe() (*description, error) {
 	if d := b.s.known.get(b.id); d != nil {
 		return d, nil
 	}
-	raw, err := readFile(filepath.Join(b.dir, layersFile), layersLength(b.g))
+	d, proofErr, err := b.readDescription()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, b.id, err)
 	}
-	bundle := erasure.Bundle{Info: b.info}
-	if bundle.Layers, err = erasure.ParseLayers(b.info, raw); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, b.id, err)
-	}
-	proof, err := readFile(filepath.Join(b.dir, proofFile), proofLength(b.g))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil, sha256.Sum256(proof) != b.info.ProofHash:
-		b.s.log.Error("stored proof is damaged: it counts as unknown", "block", b.id, "bytes", len(proof), "err", err)
-	default:
-		bundle.Proof = proof
-	}
-	d, err := newDescription(bundle)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, b.id, err)
+	if proofErr != nil {
+		b.s.log.Error("stored proof is damaged: it counts as unknown", "block", b.id, "err", proofErr)
 	}
 	b.s.known.put(b.id, d)
 	return d, nil
+}
+
+// readDescription reads layers and proof from the disk and checks them. A proof
+// that is damaged, which proofErr says, is left out.
+func (b *Block) readDescription() (d *description, proofErr, err error) {
+	raw, err := readFile(b.path(layersFile), layersLength(b.g))
+	if err != nil {
+		return nil, nil, err
+	}
+	bundle := erasure.Bundle{Info: b.info}
+	if bundle.Layers, err = erasure.ParseLayers(b.info, raw); err != nil {
+		return nil, nil, err
+	}
+	proof, err := readFile(b.path(proofFile), proofLength(b.g))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		proofErr = err
+	case sha256.Sum256(proof) != b.info.ProofHash:
+		proofErr = fmt.Errorf("%w: hash of %d bytes", erasure.ErrProof, len(proof))
+	default:
+		bundle.Proof = proof
+	}
+	d, err = newDescription(bundle)
+	return d, proofErr, err
 }
 
 // learn takes from bundle, which was checked, what the stored description

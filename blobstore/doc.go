@@ -17,7 +17,8 @@
 // is known, row by row against the proof), and fsynced. The order on every path
 // is: verified, written, fsynced, indexed, acknowledged. A crash at any point
 // loses nothing that was acknowledged, and a restart hashes nothing again. A
-// held piece is immutable: only DropPieces and Delete remove it.
+// held piece is immutable: only DropPieces and Delete remove it, and only damage
+// puts it into quarantine, see Block.Quarantined.
 //
 // A block is whole when all its pieces are held and the block was checked
 // clean: its content encodes to exactly its roots and its proof.
@@ -30,7 +31,7 @@
 // Callers may pass bytes from strangers: bundles and pieces are verified here.
 // What is read back from disk is not trusted either: info, proof and layers
 // verify themselves against the block's ID whenever they are read, Row and
-// Complete verify the pieces that they use. ReadPieceAt does not, because the
+// Complete verify the pieces that they use, and Scrub all that are held. ReadPieceAt does not, because the
 // BitTorrent peer that asked will. The index is trusted for which pieces are
 // held; when it is lost it is rebuilt by verifying every piece.
 //

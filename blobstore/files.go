@@ -25,9 +25,10 @@ type files struct {
 // A file is open; whoever acquired it must release it.
 type file struct {
 	*os.File
-	path  string
-	users int           // guarded by files.mu
-	elem  *list.Element // its place in idle; nil while in use
+	path   string
+	users  int           // guarded by files.mu
+	orphan bool          // guarded by files.mu: no longer the file at path
+	elem   *list.Element // its place in idle; nil while in use
 }
 
 func newFiles() *files { return &files{open: make(map[string]*file), idle: list.New()} }
@@ -63,10 +64,39 @@ func (fs *files) release(f *file) {
 	if f.users--; f.users > 0 {
 		return
 	}
+	if f.orphan {
+		_ = f.Close() // as in drop
+		return
+	}
 	f.elem = fs.idle.PushFront(f)
 	if fs.closed || fs.idle.Len() > maxOpenFiles {
 		fs.drop(fs.idle.Back().Value.(*file))
 	}
+}
+
+// renew makes sure that path is opened anew when the file there is another one
+// than the one that is open, because somebody replaced it.
+func (fs *files) renew(path string) error {
+	now, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f, ok := fs.open[path]
+	if !ok {
+		return nil
+	}
+	if was, err := f.Stat(); err == nil && os.SameFile(was, now) {
+		return nil
+	}
+	if f.elem != nil {
+		fs.drop(f)
+		return nil
+	}
+	delete(fs.open, path) // its users close it when they are done
+	f.orphan = true
+	return nil
 }
 
 // forget closes the files at paths if nobody uses them.

@@ -33,33 +33,100 @@ var (
 	blocksBucket  = []byte("blocks")  // ID → entry
 	notesBucket   = []byte("notes")   // ID ‖ key → value
 	deletedBucket = []byte("deleted") // ID → nothing: its folder is to be removed
+	scrubsBucket  = []byte("scrubs")  // ID → pass
 )
+
+var rebuiltKey = []byte("rebuilt") // in meta → i64, Unix seconds
 
 var errIndexDamaged = errors.New("index is damaged")
 
-// An entry is what the index says about a block.
-type entry struct {
-	whole bool
-	held  []byte // the bitfield of the pieces held
+// A state is what the index says about a block.
+type state struct {
+	held  erasure.PieceSet
+	bad   erasure.PieceSet // quarantined: were held and found damaged; never held at once
+	clean bool             // the block was found clean, which nothing can change
 }
 
-func (e entry) encode() []byte {
-	b := append(make([]byte, 0, 1+len(e.held)), 0)
-	if e.whole {
-		b[0] = 1
-	}
-	return append(b, e.held...)
+func newState(pieces int) state {
+	return state{held: erasure.NewPieceSet(pieces), bad: erasure.NewPieceSet(pieces)}
 }
 
-// parseEntry reads an entry of a block of n pieces; the set is a copy.
-func parseEntry(n int, b []byte) (held erasure.PieceSet, whole bool, err error) {
-	if len(b) < 1 || b[0] > 1 {
-		return held, false, fmt.Errorf("%w: entry of %d bytes", errIndexDamaged, len(b))
+// wholeState is that of a block whose pieces are all held and clean.
+func wholeState(pieces int) state {
+	return state{held: erasure.AllPieces(pieces), bad: erasure.NewPieceSet(pieces), clean: true}
+}
+
+func (st *state) hold(piece int) {
+	st.held.Add(piece)
+	st.bad.Remove(piece)
+}
+
+func (st *state) quarantine(pieces erasure.PieceSet) {
+	for p := range pieces.All() {
+		st.held.Remove(p)
+		st.bad.Add(p)
 	}
-	if held, err = erasure.ParsePieceSet(n, b[1:]); err != nil {
-		return held, false, fmt.Errorf("%w: %w", errIndexDamaged, err)
+}
+
+func (st *state) drop(pieces erasure.PieceSet) {
+	for p := range pieces.All() {
+		st.held.Remove(p)
+		st.bad.Remove(p)
 	}
-	return held, b[0] == 1 && held.Count() == n, nil
+}
+
+// The flags in the first byte of an entry.
+const (
+	flagClean = 1 << iota
+	flagBad   // a second bitfield follows
+)
+
+func (st state) encode() []byte {
+	var flags byte
+	if st.clean {
+		flags |= flagClean
+	}
+	if st.bad.Count() > 0 {
+		flags |= flagBad
+	}
+	b := append([]byte{flags}, st.held.Bytes()...)
+	if flags&flagBad != 0 {
+		b = append(b, st.bad.Bytes()...)
+	}
+	return b
+}
+
+// parseState reads the entry of a block of n pieces; the sets are copies.
+func parseState(n int, b []byte) (state, error) {
+	st := newState(n)
+	size := len(st.held.Bytes())
+	if len(b) < 1+size || b[0] > flagClean|flagBad {
+		return st, fmt.Errorf("%w: entry of %d bytes", errIndexDamaged, len(b))
+	}
+	var err error
+	st.clean = b[0]&flagClean != 0
+	bad := b[1+size:]
+	if st.held, err = erasure.ParsePieceSet(n, b[1:1+size]); err != nil {
+		return st, fmt.Errorf("%w: %w", errIndexDamaged, err)
+	}
+	if b[0]&flagBad == 0 && len(bad) == 0 {
+		return st, nil
+	}
+	if st.bad, err = erasure.ParsePieceSet(n, bad); err != nil {
+		return st, fmt.Errorf("%w: %w", errIndexDamaged, err)
+	}
+	for p := range st.bad.All() {
+		if st.held.Has(p) {
+			return st, fmt.Errorf("%w: piece %d is held and quarantined", errIndexDamaged, p)
+		}
+	}
+	return st, nil
+}
+
+// A record is all that the index has about a block but its notes.
+type record struct {
+	state []byte // encoded; nil: none
+	pass  pass
 }
 
 // index is the bbolt file. Its lock is the lock of the store.
@@ -67,11 +134,12 @@ type index struct {
 	db     *bbolt.DB
 	file   *os.File    // bbolt's own, to ask for its length
 	failed atomic.Bool // see update
+	fresh  bool        // it was made just now
 }
 
 // openIndex opens or creates the index at path and reads all of it, so that
 // damage shows now: errIndexDamaged. Another process has it: ErrLocked.
-func openIndex(path string) (ix *index, entries map[erasure.ID][]byte, deleted []erasure.ID, err error) {
+func openIndex(path string) (ix *index, entries map[erasure.ID]record, deleted []erasure.ID, err error) {
 	var file *os.File
 	// bbolt reads by mmap and checks little: a bad page panics, and a page
 	// beyond the end of a truncated file is a fault.
@@ -132,11 +200,13 @@ func isFileAt(f *os.File, path string) (bool, error) {
 // prepare makes the buckets of a new index and checks the schema of an old one.
 func (ix *index) prepare() error {
 	var fresh bool
+	older := false // than scrubs
 	err := ix.db.View(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		if fresh = meta == nil; fresh {
 			return nil
 		}
+		older = tx.Bucket(scrubsBucket) == nil
 		v := meta.Get([]byte("schema"))
 		if len(v) != 4 {
 			return fmt.Errorf("%w: no schema version", errIndexDamaged)
@@ -151,11 +221,12 @@ func (ix *index) prepare() error {
 		}
 		return nil
 	})
-	if err != nil || !fresh {
+	if err != nil || !fresh && !older {
 		return err
 	}
+	ix.fresh = fresh
 	return diskError(ix.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{metaBucket, blocksBucket, notesBucket, deletedBucket} {
+		for _, name := range [][]byte{metaBucket, blocksBucket, notesBucket, deletedBucket, scrubsBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -165,14 +236,17 @@ func (ix *index) prepare() error {
 }
 
 // load copies every entry and touches every page.
-func (ix *index) load() (entries map[erasure.ID][]byte, deleted []erasure.ID, err error) {
-	entries = make(map[erasure.ID][]byte)
+func (ix *index) load() (entries map[erasure.ID]record, deleted []erasure.ID, err error) {
+	entries = make(map[erasure.ID]record)
 	err = ix.db.View(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(blocksBucket).ForEach(func(k, v []byte) error {
 			if len(k) != len(erasure.ID{}) {
 				return fmt.Errorf("%w: key of %d bytes", errIndexDamaged, len(k))
 			}
-			entries[erasure.ID(k)] = append([]byte(nil), v...)
+			entries[erasure.ID(k)] = record{
+				state: append([]byte(nil), v...),
+				pass:  parsePass(tx.Bucket(scrubsBucket).Get(k)),
+			}
 			return nil
 		}); err != nil {
 			return err
@@ -201,9 +275,9 @@ func (ix *index) length() int64 {
 }
 
 // put writes a block's entry.
-func (ix *index) put(id erasure.ID, e entry) error {
+func (ix *index) put(id erasure.ID, st state) error {
 	return ix.update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(blocksBucket).Put(id[:], e.encode())
+		return tx.Bucket(blocksBucket).Put(id[:], st.encode())
 	})
 }
 
@@ -232,24 +306,27 @@ func (ix *index) update(f func(*bbolt.Tx) error) error {
 
 // change applies f to the entry of a block of n pieces. Only the index knows
 // what other transactions did since, so the entry is read within this one.
-func change(tx *bbolt.Tx, id erasure.ID, n int, f func(held erasure.PieceSet, whole *bool)) error {
+func change(tx *bbolt.Tx, id erasure.ID, n int, f func(*state)) error {
 	blocks := tx.Bucket(blocksBucket)
 	v := blocks.Get(id[:])
 	if v == nil {
 		return fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
-	held, whole, err := parseEntry(n, v)
+	st, err := parseState(n, v)
 	if err != nil {
 		return err
 	}
-	f(held, &whole)
-	return blocks.Put(id[:], entry{whole: whole, held: held.Bytes()}.encode())
+	f(&st)
+	return blocks.Put(id[:], st.encode())
 }
 
 // bury forgets all about a block but that its folder is to be removed.
 func (ix *index) bury(id erasure.ID) error {
 	return ix.update(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(blocksBucket).Delete(id[:]); err != nil {
+			return err
+		}
+		if err := tx.Bucket(scrubsBucket).Delete(id[:]); err != nil {
 			return err
 		}
 		notes := tx.Bucket(notesBucket)
@@ -272,11 +349,12 @@ func (ix *index) rest(id erasure.ID) error {
 	return ix.update(func(tx *bbolt.Tx) error { return tx.Bucket(deletedBucket).Delete(id[:]) })
 }
 
-// entry returns a copy of a block's entry.
-func (ix *index) entry(id erasure.ID) (raw []byte, ok bool, err error) {
+// entry returns a copy of what there is of a block.
+func (ix *index) entry(id erasure.ID) (r record, err error) {
 	err = ix.db.View(func(tx *bbolt.Tx) error {
-		raw = bytes.Clone(tx.Bucket(blocksBucket).Get(id[:]))
+		r.state = bytes.Clone(tx.Bucket(blocksBucket).Get(id[:]))
+		r.pass = parsePass(tx.Bucket(scrubsBucket).Get(id[:]))
 		return nil
 	})
-	return raw, raw != nil, err
+	return r, err
 }

@@ -12,11 +12,11 @@ import (
 	"granary/erasure"
 )
 
-// load makes a Block of the folder of id and of the index's entry for it, and
+// load makes a Block of the folder of id and of what the index has of it, and
 // charges the quota. It repairs what a crash can leave: files that are being
 // replaced, bytes of pieces that are not held. What no crash leaves, it reports:
 // an error when the description is damaged, the logger when pieces are lost.
-func (s *Store) load(ctx context.Context, id erasure.ID, raw []byte, indexed bool) (*Block, error) {
+func (s *Store) load(ctx context.Context, id erasure.ID, r record) (*Block, error) {
 	dir := s.folder(id)
 	encoded, err := readFile(filepath.Join(dir, infoFile), maxInfoLength)
 	if err != nil {
@@ -37,15 +37,17 @@ func (s *Store) load(ctx context.Context, id erasure.ID, raw []byte, indexed boo
 	if got, want := layers.Size(), layersLength(b.g); got != want {
 		return nil, fmt.Errorf("layers has %d bytes, want %d", got, want)
 	}
-	for _, name := range []string{infoFile, proofFile, layersFile} {
+	for _, name := range []string{infoFile, proofFile, layersFile, contentFile} { // the last of a repair
 		if err := os.Remove(filepath.Join(dir, freshPrefix+name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
+	b.pass = r.pass
+	indexed := r.state != nil
 	if indexed {
-		held, whole, err := parseEntry(b.g.Pieces(), raw)
+		st, err := parseState(b.g.Pieces(), r.state)
 		if indexed = err == nil; indexed {
-			b.held, b.whole = held, whole
+			b.state = st
 		} else {
 			s.log.Error("index entry cannot be read: verifying the block's pieces", "block", id, "err", err)
 		}
@@ -62,21 +64,24 @@ func (s *Store) load(ctx context.Context, id erasure.ID, raw []byte, indexed boo
 	return b, b.settle(sizes)
 }
 
-// fileSize is what a stored file takes on disk, in bytes.
-type fileSize struct{ content, parity int64 }
+// fileSizes is what the stored files take on disk, in bytes.
+type fileSizes struct {
+	content, parity int64
+	fitted          []string // names of those that were missing or had another length
+}
 
 // fitFiles gives both files the length they must have. Held pieces that a
-// shorter file lacks are lost: they are no longer held.
-func (b *Block) fitFiles() (fileSize, error) {
-	var sizes fileSize
+// shorter file lacks are quarantined.
+func (b *Block) fitFiles() (fileSizes, error) {
+	var sizes fileSizes
 	lost := erasure.NewPieceSet(b.g.Pieces())
 	for _, f := range []struct {
 		name  string
 		first int // its first piece
 		size  *int64
 	}{{contentFile, 0, &sizes.content}, {parityFile, b.g.FilePieces(), &sizes.parity}} {
-		path := filepath.Join(b.dir, f.name)
-		info, err := os.Stat(path)
+		path := b.path(f.name)
+		info, err := os.Lstat(path)
 		var length int64
 		switch {
 		case err == nil && info.Mode().IsRegular():
@@ -92,19 +97,19 @@ func (b *Block) fitFiles() (fileSize, error) {
 			continue
 		}
 		for p := f.first; p < f.first+b.g.FilePieces(); p++ {
-			if end := int64(p-f.first)*b.g.PieceLength() + pieceBytes(b.g, p); end > length && b.held.Has(p) {
+			if end := int64(p-f.first)*b.g.PieceLength() + pieceBytes(b.g, p); end > length && b.Has(p) {
 				lost.Add(p)
 			}
 		}
-		b.s.log.Error("stored file has the wrong length", "block", b.id, "file", f.name,
+		b.s.log.Error("stored file was missing or had the wrong length", "block", b.id, "file", f.name,
 			"bytes", length, "want", b.g.PaddedLength())
+		sizes.fitted = append(sizes.fitted, f.name)
 		if err := os.Truncate(path, b.g.PaddedLength()); err != nil {
 			return sizes, err
 		}
 	}
 	if lost.Count() > 0 {
-		b.s.log.Error("held pieces are lost", "block", b.id, "pieces", lost.Count())
-		return sizes, b.unhold(lost)
+		return sizes, b.quarantine(lost, errors.New("the file was too short"))
 	}
 	return sizes, nil
 }
@@ -112,7 +117,7 @@ func (b *Block) fitFiles() (fileSize, error) {
 // adopt finds out which pieces of a block that the index does not know are
 // there, by verifying them, and writes its entry. An Import that was cut short
 // after its last step leaves such a block, and so does a lost index.
-func (b *Block) adopt(ctx context.Context, sizes fileSize) error {
+func (b *Block) adopt(ctx context.Context, sizes fileSizes) error {
 	for p := range b.g.Pieces() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -139,26 +144,28 @@ func (b *Block) adopt(ctx context.Context, sizes fileSize) error {
 		}
 	}
 	b.s.log.Warn("block was not in the index: its pieces were verified", "block", b.id, "pieces", b.held.Count())
-	return b.s.index.put(b.id, entry{held: b.held.Bytes()})
+	return b.s.index.put(b.id, b.state)
 }
 
-// settle gives the space of pieces that are not held back, and counts what the
-// block takes: no less than what the held pieces were promised.
-func (b *Block) settle(sizes fileSize) error {
+// settle gives the space of pieces that are neither held nor quarantined back,
+// and counts what the block takes: no less than what those were promised.
+func (b *Block) settle(sizes fileSizes) error {
 	promised := blockCost(len(b.info.Encode()), b.g)
+	kept := b.held.Clone()
+	kept.Union(b.bad)
 	var content, parity int64
-	for p := range b.held.All() {
+	for p := range kept.All() {
 		if p < b.g.FilePieces() {
 			content += pieceBytes(b.g, p)
 		} else {
 			parity += pieceBytes(b.g, p)
 		}
 	}
-	b.touched = b.held.Clone()
+	b.touched = kept
 	b.charged = promised + content + parity
 	if sizes.content > content || sizes.parity > parity {
 		rest := erasure.AllPieces(b.g.Pieces())
-		for p := range b.held.All() {
+		for p := range kept.All() {
 			rest.Remove(p)
 		}
 		if err := b.punch(rest); err != nil && !errors.Is(err, errors.ErrUnsupported) {

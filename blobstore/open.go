@@ -33,6 +33,7 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 		log: cfg.Logger, step: cfg.step, limit: cfg.Quota,
 		files:   newFiles(),
 		commits: make(chan *commit),
+		scrubs:  make(chan struct{}, 1),
 		byID:    make(map[erasure.ID]*Block),
 		damaged: make(map[erasure.ID]damage),
 	}
@@ -61,7 +62,7 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 
 // openIndex opens the index; one that cannot be read is put aside, and a new
 // one is made, which loadAll fills from the folders.
-func (s *Store) openIndex(path string) (entries map[erasure.ID][]byte, deleted []erasure.ID, err error) {
+func (s *Store) openIndex(path string) (entries map[erasure.ID]record, deleted []erasure.ID, err error) {
 	s.index, entries, deleted, err = openIndex(path)
 	if !errors.Is(err, errIndexDamaged) {
 		return entries, deleted, err
@@ -82,7 +83,7 @@ func (s *Store) openIndex(path string) (entries map[erasure.ID][]byte, deleted [
 }
 
 // loadAll makes s.byID from the folders and the index's entries.
-func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID][]byte, deleted []erasure.ID) error {
+func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, deleted []erasure.ID) error {
 	for _, id := range deleted {
 		if err := s.remove(id); err != nil {
 			return err
@@ -107,9 +108,15 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID][]byte, dele
 			s.log.Warn("not a block: left alone", "file", filepath.Join(s.blocks, d.Name()))
 			continue
 		}
-		raw, indexed := entries[id]
+		r := entries[id]
 		delete(entries, id)
-		if err := s.loadOne(ctx, id, raw, indexed); err != nil {
+		if err := s.loadOne(ctx, id, r); err != nil {
+			return err
+		}
+	}
+	if s.index.fresh && len(s.byID)+len(s.damaged) > 0 {
+		s.log.Error("index was missing or damaged: it was made anew from the blocks, their notes are lost")
+		if err := s.index.markRebuilt(); err != nil {
 			return err
 		}
 	}
@@ -123,8 +130,8 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID][]byte, dele
 
 // loadOne loads a block or puts it among the damaged. Only what concerns the
 // whole store is an error.
-func (s *Store) loadOne(ctx context.Context, id erasure.ID, raw []byte, indexed bool) error {
-	b, err := s.load(ctx, id, raw, indexed)
+func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
+	b, err := s.load(ctx, id, r)
 	if err == nil {
 		s.byID[id] = b
 		return nil

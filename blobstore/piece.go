@@ -173,7 +173,7 @@ func (b *Block) DropPieces(ctx context.Context, drop erasure.PieceSet) error {
 	if gone.Count() == 0 {
 		return nil
 	}
-	if err := b.unhold(gone); err != nil {
+	if err := b.change(func(st *state) { st.drop(gone) }); err != nil {
 		return fmt.Errorf("drop pieces of %s: %w", b.id, err)
 	}
 	if err := b.s.at("drop: punch"); err != nil {
@@ -215,29 +215,26 @@ func (b *Block) lockPieces(ctx context.Context, drop erasure.PieceSet) (erasure.
 	}
 }
 
-// unhold takes pieces out of the index, then out of what is held.
-func (b *Block) unhold(pieces erasure.PieceSet) error {
-	err := b.s.index.update(func(tx *bbolt.Tx) error {
-		return change(tx, b.id, b.g.Pieces(), func(held erasure.PieceSet, whole *bool) {
-			for p := range pieces.All() {
-				held.Remove(p)
-				*whole = false
-			}
-		})
-	})
+// change applies f to what the index says of the block, then to what we say.
+func (b *Block) change(f func(*state)) error {
+	err := b.s.index.update(func(tx *bbolt.Tx) error { return change(tx, b.id, b.g.Pieces(), f) })
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for p := range pieces.All() {
-		b.held.Remove(p)
-		b.whole = false
-	}
+	f(&b.state)
 	return nil
 }
 
-// discard gives the space of touched pieces that are not held back. Where the
+// quarantine stops holding pieces that were found damaged. The caller knows
+// that they are held.
+func (b *Block) quarantine(pieces erasure.PieceSet, cause error) error {
+	b.s.log.Error("stored pieces are damaged: quarantined", "block", b.id, "pieces", pieces.Count(), "err", cause)
+	return b.change(func(st *state) { st.quarantine(pieces) })
+}
+
+// discard gives the space of touched pieces, neither held nor quarantined, back. Where the
 // system cannot, they stay touched: on disk, and counted.
 func (b *Block) discard(pieces erasure.PieceSet) error {
 	if err := b.punch(pieces); errors.Is(err, errors.ErrUnsupported) {

@@ -135,10 +135,12 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 	}
 
 	block := newBlock(s, b.Info)
+	block.pass.checked = now()
 	if whole {
-		block.held = erasure.AllPieces(block.g.Pieces())
+		block.state = wholeState(block.g.Pieces())
 		block.touched = block.held.Clone()
-		block.whole = true
+	} else if err := st.mourn(block); err != nil {
+		return nil, false, err
 	}
 	if err := s.at("install: rename"); err != nil {
 		return nil, false, err
@@ -153,13 +155,15 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 	if err := s.at("install: index"); err != nil {
 		return nil, false, err
 	}
-	e := entry{whole: block.whole, held: block.held.Bytes()}
 	if err := s.index.update(func(tx *bbolt.Tx) error {
 		// A removal that did not finish must not remove this one at Open.
 		if err := tx.Bucket(deletedBucket).Delete(id[:]); err != nil {
 			return err
 		}
-		return tx.Bucket(blocksBucket).Put(id[:], e.encode())
+		if err := tx.Bucket(scrubsBucket).Put(id[:], block.pass.encode()); err != nil {
+			return err
+		}
+		return tx.Bucket(blocksBucket).Put(id[:], block.encode())
 	}); err != nil {
 		if s.index.failed.Load() {
 			st.dir = "" // there may be an entry for it: Open will see
@@ -173,6 +177,29 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 	s.byID[id] = block
 	s.mu.Unlock()
 	return block, false, s.at("install: acknowledge")
+}
+
+// mourn quarantines the pieces that the index says were held, of a block whose
+// folder was lost, unless there is no room for them any more.
+func (st *staging) mourn(b *Block) error {
+	r, err := st.s.index.entry(b.id)
+	if err != nil || r.state == nil {
+		return err
+	}
+	old, err := parseState(b.g.Pieces(), r.state)
+	if err != nil {
+		return nil // nothing is known
+	}
+	lost := old.held
+	lost.Union(old.bad)
+	var n int64
+	for p := range lost.All() {
+		n += pieceBytes(b.g, p)
+	}
+	if st.grow(st.charged+n) == nil {
+		b.bad, b.touched, b.clean = lost, lost.Clone(), old.clean
+	}
+	return nil
 }
 
 // describe writes the small files and makes the folder's names durable.
@@ -213,11 +240,11 @@ func (s *Store) mend(ctx context.Context, b erasure.Bundle) (*Block, error) {
 		if err := s.writeDescription(s.folder(id), b, true); err != nil {
 			return nil, err
 		}
-		raw, indexed, err := s.index.entry(id)
+		r, err := s.index.entry(id)
 		if err != nil {
 			return nil, err
 		}
-		if block, err = s.load(ctx, id, raw, indexed); err != nil {
+		if block, err = s.load(ctx, id, r); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, id, err)
 		}
 	}

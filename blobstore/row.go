@@ -11,7 +11,7 @@ import (
 // Row returns a row and its Merkle path, both the caller's, verified as any
 // light node will verify them. It returns ErrNotHeld when the row's piece is
 // not held or the proof is unknown, and a *PieceError when the disk changed
-// the piece, which is then no longer held.
+// the piece, which is then quarantined.
 func (b *Block) Row(row int) ([]byte, []erasure.Root, error) {
 	if row < 0 || row >= b.g.Rows() {
 		return nil, nil, fmt.Errorf("%w: row %d of %d in %s", ErrPiece, row, b.g.Rows(), b.id)
@@ -45,11 +45,8 @@ func (b *Block) Row(row int) ([]byte, []erasure.Root, error) {
 	return out, path, nil
 }
 
-// rotten stops holding a piece that no longer verifies.
+// rotten quarantines a piece that no longer verifies.
 func (b *Block) rotten(piece int, cause error) error {
-	b.s.log.Error("held piece does not verify: no longer held", "block", b.id, "piece", piece, "err", cause)
-	drop := erasure.NewPieceSet(b.g.Pieces())
-	drop.Add(piece)
-	// Close interrupts it; a drop that fails is found again by the next reader.
-	return errors.Join(&PieceError{Piece: piece, Err: cause}, b.DropPieces(context.Background(), drop))
+	// Close interrupts it; a piece that stays held is found again by the next reader.
+	return errors.Join(&PieceError{Piece: piece, Err: cause}, b.doubt(context.Background(), piece))
 }

@@ -49,7 +49,8 @@ type Store struct {
 	commits chan *commit
 	writer  sync.WaitGroup // the goroutine that receives from commits
 
-	install sync.Mutex // one block folder comes or goes at a time
+	install sync.Mutex    // one block folder comes or goes at a time
+	scrubs  chan struct{} // one slot: one block is scrubbed at a time
 
 	mu      sync.RWMutex
 	byID    map[erasure.ID]*Block // guarded by mu
