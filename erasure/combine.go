@@ -24,7 +24,6 @@ const (
 // symbols to one element that the proof vector holds for every content row.
 // They depend on both roots, so nobody can choose rows after them.
 type coefficients struct {
-	field *logTables
 	u     [chunkCount][lanes]uint16    // level one, as the code's library takes it
 	uMul  func() *[chunkCount]products // level one in plain Go
 	uFold func() *foldFactors          // level one in assembly
@@ -40,33 +39,20 @@ func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
 	seed = append(seed, parity[:]...)
 	stream := sha3.SumSHAKE128(seed, 2*(chunkCount+symbolCount)*lanes)
 
-	c := &coefficients{field: field()}
-	next := func() (e element) {
-		e = parseElement(stream)
-		stream = stream[elementSize:]
-		return e
-	}
+	e := parseElements(stream)
+	c := &coefficients{}
 	for i := range c.u {
-		e := next()
 		for l := range lanes {
-			c.u[i][l] = e.lane(l)
+			c.u[i][l] = e[i].lane(l)
 		}
 	}
-	for s := range c.vMul {
-		c.vMul[s] = c.field.newProducts(next())
-	}
+	field().setProducts(c.vMul[:], e[chunkCount:])
 	c.uMul = sync.OnceValue(func() *[chunkCount]products {
 		t := new([chunkCount]products)
-		for i := range t {
-			var e element
-			for l := range lanes {
-				e.setLane(l, c.u[i][l])
-			}
-			t[i] = c.field.newProducts(e)
-		}
+		field().setProducts(t[:], e[:chunkCount])
 		return t
 	})
-	c.uFold = sync.OnceValue(func() *foldFactors { return c.field.newFoldFactors(&c.u) })
+	c.uFold = sync.OnceValue(func() *foldFactors { return field().newFoldFactors(&c.u) })
 	return c
 }
 
@@ -74,34 +60,41 @@ func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
 // the code's library: in assembly where the processor has what it takes, else
 // in plain Go, slower than combineBulk.
 func (c *coefficients) combine(row []byte) (y element) {
+	var sums [lanes][chunkSize]byte
 	if hasFoldRow {
-		var w [lanes][chunkSize]byte
-		foldRow(&w, c.uFold(), (*[RowSize]byte)(row))
-		for l := range w {
-			c.addSum(&y, l, w[l][:])
-		}
-		return y
+		foldRow(&sums, c.uFold(), (*[RowSize]byte)(row))
+	} else {
+		c.foldPlain(&sums, row)
 	}
-	var w [half]element // w[t] holds symbol t of all eight sums
-	for i := range c.uMul() {
-		table, chunk := &c.uMul()[i], row[i*chunkSize:][:chunkSize]
-		for t := range w {
-			table.addTo(&w[t], uint16(chunk[t])|uint16(chunk[half+t])<<8)
-		}
-	}
-	for t := range w {
-		for l := range lanes {
-			c.vMul[l*half+t].addTo(&y, w[t].lane(l))
-		}
+	for l := range sums {
+		c.addSum(&y, l, sums[l][:])
 	}
 	return y
 }
 
+// foldPlain is level one of the combination in plain Go.
+func (c *coefficients) foldPlain(sums *[lanes][chunkSize]byte, row []byte) {
+	var w [half]element // w[t] holds symbol t of all eight sums
+	tables := c.uMul()
+	for i := range tables {
+		table, chunk := &tables[i], row[i*chunkSize:][:chunkSize]
+		for t := range w {
+			table.addTo(&w[t], chunk[t], chunk[half+t])
+		}
+	}
+	for t := range w {
+		for l := range sums {
+			s := w[t].lane(l)
+			sums[l][t], sums[l][half+t] = byte(s), byte(s>>8)
+		}
+	}
+}
+
 // addSum adds to y what level two makes of the sum of lane l, one chunk.
 func (c *coefficients) addSum(y *element, l int, sum []byte) {
-	sum = sum[:chunkSize]
+	low, high := sum[:half], sum[half:chunkSize]
 	for t := range half {
-		c.vMul[l*half+t].addTo(y, uint16(sum[t])|uint16(sum[half+t])<<8)
+		c.vMul[l*half+t].addTo(y, low[t], high[t])
 	}
 }
 
@@ -155,19 +148,15 @@ func (c *coefficients) combineBatch(y []element, rows []byte) {
 	}
 }
 
-func parseElement(b []byte) element {
-	return element{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
-}
-
 func appendElement(b []byte, e element) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b, e[0]), e[1])
 }
 
-// parseProof cuts a proof vector, already checked, into its elements.
-func parseProof(proof []byte) []element {
-	y := make([]element, len(proof)/elementSize)
-	for i := range y {
-		y[i] = parseElement(proof[i*elementSize:])
+// parseElements cuts a whole number of elements from b.
+func parseElements(b []byte) []element {
+	e := make([]element, len(b)/elementSize)
+	for i := range e {
+		e[i] = element{binary.LittleEndian.Uint64(b[i*elementSize:]), binary.LittleEndian.Uint64(b[i*elementSize+8:])}
 	}
-	return y
+	return e
 }

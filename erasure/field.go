@@ -21,8 +21,9 @@ const (
 // our own, 384 KiB, so that a light client never pays for the 74 MiB of tables
 // that the code's library makes on first use.
 type logTables struct {
-	log [1 << 16]uint16        // log[0] is unused
-	exp [2 * fieldOrder]uint16 // twice the period: a sum of two logarithms needs no reduction
+	log   [1 << 16]uint16        // log[0] is unused
+	exp   [2 * fieldOrder]uint16 // twice the period: a sum of two logarithms needs no reduction
+	basis [16]uint16             // log[1<<bit]
 }
 
 // field is computed once and constant afterwards.
@@ -48,6 +49,9 @@ var field = sync.OnceValue(func() *logTables {
 		f.exp[e] = uint16(v)
 		f.exp[int(e)+fieldOrder] = uint16(v)
 	}
+	for bit := range f.basis {
+		f.basis[bit] = f.log[1<<bit]
+	}
 	return f
 })
 
@@ -68,91 +72,35 @@ type element [2]uint64
 
 func (e element) lane(l int) uint16 { return uint16(e[l/4] >> (16 * (l % 4))) }
 
-func (e *element) setLane(l int, s uint16) {
-	shift := 16 * (l % 4)
-	e[l/4] = e[l/4]&^(0xFFFF<<shift) | uint64(s)<<shift
-}
-
-func (e *element) add(o element) {
-	e[0] ^= o[0]
-	e[1] ^= o[1]
-}
-
-// scale returns s·e, s not zero and given by its logarithm.
-func (f *logTables) scale(logS int, e element) element {
-	var r element
-	for w, word := range e {
-		for shift := 0; shift < 64; shift += 16 {
-			if s := uint16(word >> shift); s != 0 {
-				r[w] |= uint64(f.exp[int(f.log[s])+logS]) << shift
-			}
-		}
-	}
-	return r
-}
-
 // products multiplies one element by any symbol: four lookups by nibble.
 type products [4][16]element
 
-// newProducts returns the table of e.
-func (f *logTables) newProducts(e element) (p products) {
-	for nibble := range p {
-		for bit := range 4 {
-			basis := f.scale(int(f.log[1<<(4*nibble+bit)]), e)
-			for low := range 1 << bit {
-				p[nibble][low|1<<bit] = p[nibble][low]
-				p[nibble][low|1<<bit].add(basis)
+// setProducts makes every table that of the element with its number.
+func (f *logTables) setProducts(tables []products, of []element) {
+	basis := new(byteFactor)
+	for bit := range 16 {
+		t := f.newFactor(1 << bit)
+		basis.set(&t)
+		for i, e := range of {
+			tables[i][bit/4][1<<(bit%4)] = element{basis.times(e[0]), basis.times(e[1])}
+		}
+	}
+	for i := range tables {
+		for nibble := range tables[i] {
+			t := &tables[i][nibble]
+			for v := range t {
+				one, others := v&-v, v&(v-1)
+				if others != 0 {
+					t[v] = element{t[one][0] ^ t[others][0], t[one][1] ^ t[others][1]}
+				}
 			}
 		}
 	}
-	return p
 }
 
-// addTo adds s times the table's element to sum.
-func (p *products) addTo(sum *element, s uint16) {
-	a, b, c, d := &p[0][s&15], &p[1][s>>4&15], &p[2][s>>8&15], &p[3][s>>12]
+// addTo adds the table's element times the symbol of these two bytes to sum.
+func (p *products) addTo(sum *element, low, high byte) {
+	a, b, c, d := &p[0][low&15], &p[1][low>>4], &p[2][high&15], &p[3][high>>4]
 	sum[0] ^= a[0] ^ b[0] ^ c[0] ^ d[0]
 	sum[1] ^= a[1] ^ b[1] ^ c[1] ^ d[1]
-}
-
-// extend returns Enc(y), 2k elements: y and its k parity elements.
-//
-// Row i of the content is the value of a polynomial of degree below m at the
-// point m+i, row j of the parity its value at j, with m = ceilPow2(k) and the
-// points read as coordinates. Both transforms are the additive FFT of Lin,
-// Chung and Han (2014); in Cantor's basis the normalised vanishing polynomial
-// of the first 2^d points is v ↦ v >> d, so the twiddle factors need no table.
-func (f *logTables) extend(y []element) []element {
-	k := len(y)
-	m := ceilPow2(k)
-	work := make([]element, m)
-	copy(work, y)
-	for dist := 1; dist < m; dist *= 2 { // values at m… → coefficients
-		for r := 0; r < m; r += 2 * dist {
-			f.butterflies(work[r:r+2*dist], (m+r)/dist, true)
-		}
-	}
-	for dist := m / 2; dist > 0; dist /= 2 { // coefficients → values at 0…
-		for r := 0; r < m; r += 2 * dist {
-			f.butterflies(work[r:r+2*dist], r/dist, false)
-		}
-	}
-	return append(append(make([]element, 0, 2*k), y...), work[:k]...)
-}
-
-// butterflies combines the halves of block in place.
-func (f *logTables) butterflies(block []element, twiddle int, inverse bool) {
-	lo, hi := block[:len(block)/2], block[len(block)/2:]
-	logT := int(f.log[twiddle])
-	for i := range lo {
-		if inverse {
-			hi[i].add(lo[i])
-		}
-		if twiddle != 0 {
-			lo[i].add(f.scale(logT, hi[i]))
-		}
-		if !inverse {
-			hi[i].add(lo[i])
-		}
-	}
 }

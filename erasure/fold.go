@@ -15,25 +15,43 @@ import (
 type foldFactors [chunkCount][lanes][2][chunkSize]byte
 
 func (f *logTables) newFoldFactors(u *[chunkCount][lanes]uint16) *foldFactors {
+	// A factor's four matrices are the sums of those of its two bytes.
+	var matrices [2][256][4]uint64
+	for i := range matrices {
+		table := &matrices[i]
+		for bit := range 8 {
+			one := f.matrices(1 << (8*i + bit))
+			for low := range 1 << bit {
+				for j := range one {
+					table[low|1<<bit][j] = table[low][j] ^ one[j]
+				}
+			}
+		}
+	}
 	t := new(foldFactors)
 	for c := range t {
 		for l := range t[c] {
-			var low, high [2]uint64 // of the products of u with bits 0–7 and 8–15
-			for bit := range 16 {
-				product := f.mul(u[c][l], 1<<bit)
-				low[bit/8] |= uint64(product&0xFF) << (8 * (bit % 8))
-				high[bit/8] |= uint64(product>>8) << (8 * (bit % 8))
-			}
-			straight, across := &t[c][l][0], &t[c][l][1]
+			a, b := &matrices[0][byte(u[c][l])], &matrices[1][u[c][l]>>8]
 			for i := 0; i < half; i += 8 {
-				binary.LittleEndian.PutUint64(straight[i:], bitMatrix(low[0]))
-				binary.LittleEndian.PutUint64(straight[half+i:], bitMatrix(high[1]))
-				binary.LittleEndian.PutUint64(across[i:], bitMatrix(low[1]))
-				binary.LittleEndian.PutUint64(across[half+i:], bitMatrix(high[0]))
+				binary.LittleEndian.PutUint64(t[c][l][0][i:], a[0]^b[0])
+				binary.LittleEndian.PutUint64(t[c][l][0][half+i:], a[1]^b[1])
+				binary.LittleEndian.PutUint64(t[c][l][1][i:], a[2]^b[2])
+				binary.LittleEndian.PutUint64(t[c][l][1][half+i:], a[3]^b[3])
 			}
 		}
 	}
 	return t
+}
+
+// matrices returns the four matrices of a factor: from low bytes to low, high
+// to high, high to low, low to high.
+func (f *logTables) matrices(s uint16) [4]uint64 {
+	var low, high [2]uint64 // of the products with bits 0–7 and 8–15
+	for bit, product := range f.newFactor(s) {
+		low[bit/8] |= (product & 0xFF) << (8 * (bit % 8))
+		high[bit/8] |= (product >> 8) << (8 * (bit % 8))
+	}
+	return [4]uint64{bitMatrix(low[0]), bitMatrix(high[1]), bitMatrix(low[1]), bitMatrix(high[0])}
 }
 
 // bitMatrix returns the matrix whose column i is byte i of columns: one byte

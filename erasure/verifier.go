@@ -52,7 +52,7 @@ func NewVerifier(i Info, proof []byte) (*Verifier, error) {
 		info:  i,
 		g:     g,
 		coeff: deriveCoefficients(g, i.Content, i.Parity),
-		y:     field().extend(parseProof(proof)),
+		y:     field().extend(parseElements(proof)),
 	}, nil
 }
 
