@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -74,6 +75,7 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 		Custodian: s.Role == "seeder",
 		IP:        s.Listen, Port: s.Port, TorrentPort: s.TorrentPort,
 		Quota: int64(s.Quota), UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
+		ScrubEvery: time.Duration(s.ScrubEvery),
 	}
 	if s.Role == "validator" {
 		cfg.Validator = &node.Validator{Consensus: h.Consensus, Attest: h.Attest, Port: s.Consensus, Peers: s.Validators}

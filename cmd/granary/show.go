@@ -21,8 +21,8 @@ func (a *app) list() *cobra.Command {
 		Use:   "list",
 		Short: "List the blocks of this home",
 		Long: `Lists what this home holds, with or without a running node, and why: published,
-pinned, fetched, or owed to the network (custody) until a day. Blocks with no
-reason are left of interrupted downloads.
+pinned, fetched, or owed to the network (custody) until a day. Why others are
+kept, nobody knows any more.
 
 Exit status: 0 listed; 8 another process has the home; 64 no home.`,
 		Example: "  granary list --json",
@@ -49,6 +49,8 @@ Exit status: 0 listed; 8 another process has the home; 64 no home.`,
 
 func state(b node.BlockStatus) string {
 	switch {
+	case b.Damaged > 0:
+		return "damaged"
 	case b.Whole:
 		return "whole"
 	case b.Owed != nil && b.Owed.Held:
@@ -116,6 +118,9 @@ Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
 				return a.ui.Result(out, func(w io.Writer) {
 					printRecord(w, b.Record)
 					fmt.Fprintf(w, "here          %d of %d rows, %s\nkept          %s\n", b.Held, b.Rows, state(b), kept(b))
+					if !b.Checked.IsZero() {
+						fmt.Fprintf(w, "checked       %s\n", b.Checked.UTC().Format(time.RFC3339))
+					}
 					if st := out.Ledger; st != nil {
 						fmt.Fprintf(w, "ledger        #%d, %s, %d of %d voting power, kept for %d days\n", st.Index, st.Status, st.Power, st.Total, st.KeepDays)
 					}

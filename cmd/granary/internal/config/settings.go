@@ -28,11 +28,12 @@ type Settings struct {
 	Quota        Size       // bytes on disk for the home; 0: no limit
 	UploadRate   Size       // bytes per second; 0: no limit
 	DownloadRate Size       // bytes per second; 0: no limit
+	ScrubEvery   Interval   // how often each stored block is checked; 0: only when asked
 }
 
 // keys are the settings by their flag names; config.toml has the same names
 // with underscores, the environment GRANARY_ and capitals.
-var keys = []string{"role", "listen", "port", "torrent-port", "consensus-port", "consensus-peers", "quota", "upload-rate", "download-rate"}
+var keys = []string{"role", "listen", "port", "torrent-port", "consensus-port", "consensus-peers", "quota", "upload-rate", "download-rate", "scrub-every"}
 
 // file mirrors config.toml; an absent key stays nil.
 type file struct {
@@ -45,11 +46,12 @@ type file struct {
 	Quota        *string `toml:"quota"`
 	UploadRate   *string `toml:"upload_rate"`
 	DownloadRate *string `toml:"download_rate"`
+	ScrubEvery   *string `toml:"scrub_every"`
 }
 
 // Flags adds one flag per setting to flags and returns where their values go.
 func Flags(flags *pflag.FlagSet) *Settings {
-	s := &Settings{Role: "seeder"}
+	s := &Settings{Role: "seeder", ScrubEvery: Interval(30 * day)}
 	flags.StringVar(&s.Role, "role", "seeder", "seeder (keeps its custody and serves), light (keeps only what it is asked for) or validator")
 	flags.TextVar(&s.Listen, "listen", netip.Addr{}, "IP address to listen on and dial from (default: all)")
 	flags.IntVar(&s.Port, "port", 4747, "libp2p port, TCP and QUIC; 0 for any free one")
@@ -59,6 +61,7 @@ func Flags(flags *pflag.FlagSet) *Settings {
 	flags.Var(&s.Quota, "quota", "disk space this home may use, e.g. 200GB; 0 for no limit")
 	flags.Var(&s.UploadRate, "upload-rate", "upload per second, e.g. 2MB; 0 for no limit")
 	flags.Var(&s.DownloadRate, "download-rate", "download per second, e.g. 10MB; 0 for no limit")
+	flags.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
 	return s
 }
 
@@ -119,7 +122,7 @@ func readFile(path string) (map[string]string, error) {
 	values := map[string]string{}
 	for key, v := range map[string]*string{
 		"role": f.Role, "listen": f.Listen, "consensus-peers": f.Validators, "quota": f.Quota,
-		"upload-rate": f.UploadRate, "download-rate": f.DownloadRate,
+		"upload-rate": f.UploadRate, "download-rate": f.DownloadRate, "scrub-every": f.ScrubEvery,
 	} {
 		if v != nil {
 			values[key] = *v
@@ -146,6 +149,7 @@ const Template = `# Settings of this home. Flags and GRANARY_* variables come fi
 # quota = "0"            # disk space for this home, e.g. "200GB"; 0: no limit
 # upload_rate = "0"      # per second, e.g. "2MB"; 0: no limit
 # download_rate = "0"    # per second; 0: no limit
+# scrub_every = "30d"    # how often each stored block is checked on the disk; "0": never
 `
 
 // Size is a number of bytes that people write as 200GB or 64MiB.

@@ -79,6 +79,7 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("DELETE /v1/blocks/{ref}", g.delete)
 	mux.HandleFunc("PUT /v1/blocks/{ref}/pin", g.pin)
 	mux.HandleFunc("DELETE /v1/blocks/{ref}/pin", g.unpin)
+	mux.HandleFunc("POST /v1/scrub", g.scrub)
 	mux.HandleFunc("GET /v1/ledger/{ref}", g.standing)
 	mux.HandleFunc("POST /v1/tx", g.submit)
 	mux.HandleFunc("POST /v1/watch", g.watch)

@@ -22,8 +22,8 @@ const (
 	noteAsked = "asked" // when `get` last asked for it, Unix seconds in decimal
 )
 
-// Reason is why a block is kept. A block can have several, or none: what an
-// interrupted download left behind.
+// Reason is why a block is kept. A block can have several. One that has none is
+// kept like a pinned one: the index was lost, and why it was kept with it.
 type Reason string
 
 // The reasons. The first two last until Unpin, custody until the keep paid for

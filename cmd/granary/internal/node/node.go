@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"granary/blobstore"
 	"granary/cmd/granary/internal/journal"
@@ -39,6 +40,8 @@ type Config struct {
 	Quota        int64      // bytes on disk; 0: no limit
 	UploadRate   int64      // bytes per second; 0: no limit
 	DownloadRate int64      // bytes per second; 0: no limit
+
+	ScrubEvery time.Duration // how often each block is checked on the disk; 0: only when asked
 
 	Faults Faults // devnets only
 	Logger *slog.Logger
@@ -75,6 +78,8 @@ type Node struct {
 	own     []byte                 // guarded by mu: the light block of our own chain that we announce
 	closed  bool                   // guarded by mu: no new background work
 
+	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again
+
 	coding   sync.Mutex // held while a block that we keep for others is decoded
 	watching sync.Mutex // held while Watch runs
 }
@@ -85,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, news: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, postponed: map[erasure.ID]time.Time{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -151,6 +156,9 @@ func (n *Node) resume() error {
 		n.background(n.proclaim)
 	}
 	n.background(n.follow)
+	if !n.cfg.Guest {
+		n.background(n.tend)
+	}
 	return nil
 }
 

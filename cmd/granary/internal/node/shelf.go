@@ -48,7 +48,10 @@ type BlockStatus struct {
 	Proof  bool  `json:"proof_known"`
 	Owed   *Owed `json:"custody,omitempty"` // nil: no custodian
 
-	Kept  []Reason   `json:"kept"`            // why; empty: left by an interrupted download
+	Damaged int       `json:"pieces_damaged"` // neither held nor served, to be repaired
+	Checked time.Time `json:"checked"`        // when all that is held was last known to be good on the disk; zero: unknown
+
+	Kept  []Reason   `json:"kept"`            // why; empty: nobody knows any more
 	Until *time.Time `json:"until,omitempty"` // when custody ends, once that is known
 }
 
@@ -85,6 +88,7 @@ func (s *Shelf) blockStatus(b *blobstore.Block) BlockStatus {
 	st := BlockStatus{
 		Record: NewRecord(b.Bundle().Info), Held: b.Geometry().RowsIn(held), Pieces: held.Count(),
 		Whole: b.Whole(), Proof: b.Bundle().Proof != nil, Kept: []Reason{},
+		Damaged: b.Quarantined().Count(), Checked: b.Checked(),
 	}
 	why, until := s.reasons(b)
 	if st.Kept = append(st.Kept, why...); !until.IsZero() {

@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"granary/blobstore"
+	"granary/erasure"
+)
+
+const (
+	// scrubRate bounds what the scheduled scrub reads per second: 50 TB in a
+	// month, and little beside what a disk can do.
+	scrubRate = 20_000_000
+
+	// tendEvery is how often damage is tried to be repaired again, and how long
+	// the next scrub is waited for at a time.
+	tendEvery = time.Hour
+)
+
+// tend keeps what is stored in order until ctx ends: it repairs what is
+// quarantined, and scrubs every block once in cfg.ScrubEvery.
+func (n *Node) tend(ctx context.Context) {
+	var mended time.Time
+	pace := pacer(scrubRate)
+	for ctx.Err() == nil {
+		if time.Since(mended) > tendEvery {
+			mended = time.Now()
+			n.mend(ctx)
+		}
+		b, due := n.nextScrub()
+		if wait := time.Until(due); b == nil || wait > 0 {
+			if b == nil {
+				wait = tendEvery
+			}
+			if n.cfg.ScrubEvery > 0 {
+				wait = min(wait, n.cfg.ScrubEvery) // blocks may come in
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(wait, tendEvery)):
+			}
+			continue
+		}
+		s := scrub{Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}, pace: pace}
+		if r := s.one(ctx, b.ID()); r.State != scrubGood && ctx.Err() == nil {
+			n.log.Error("scrub found damage", "block", b.ID().Short(), "bad", r.Bad, "repaired", r.Repaired, "lost", r.Lost, "err", r.Err)
+			n.postpone(b.ID())
+		}
+	}
+}
+
+// mend tries to repair what is known to be damaged.
+func (n *Node) mend(ctx context.Context) {
+	s := scrub{Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}}
+	for id := range n.store.Damaged() {
+		if r := s.one(ctx, id); ctx.Err() == nil {
+			n.log.Warn("damaged block looked at again", "block", id.Short(), "state", r.State, "err", r.Err)
+		}
+	}
+	for _, b := range n.store.Blocks() {
+		if lost := b.Quarantined().Count(); lost > 0 && ctx.Err() == nil {
+			err := n.heal(ctx, b, custodyPatience)
+			n.log.Warn("damaged pieces looked at again", "block", b.ID().Short(), "pieces", lost, "err", err)
+		}
+	}
+}
+
+// postpone leaves a damaged block alone for a day: what could not be checked is
+// still due, and would be checked again and again.
+func (n *Node) postpone(id erasure.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.postponed[id] = time.Now().Add(24 * time.Hour)
+}
+
+// nextScrub is the block whose scrub is due first. Blocks that came in together
+// become due over the last quarter of the interval, each always at the same
+// place in it.
+func (n *Node) nextScrub() (next *blobstore.Block, due time.Time) {
+	if n.cfg.ScrubEvery <= 0 {
+		return nil, due
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, b := range n.store.Blocks() {
+		id := b.ID()
+		early := n.cfg.ScrubEvery / 4 / 256 * time.Duration(id[0])
+		at := b.Checked().Add(n.cfg.ScrubEvery - early)
+		if until := n.postponed[id]; until.After(at) {
+			at = until
+		}
+		if next == nil || at.Before(due) {
+			next, due = b, at
+		}
+	}
+	return next, due
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"granary/blobstore"
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/gateway"
+	"granary/cmd/granary/internal/node"
+)
+
+func (a *app) scrub() *cobra.Command {
+	var rate config.Size
+	opt := node.ScrubOptions{}
+	cmd := &cobra.Command{
+		Use:   "scrub [REF…]",
+		Short: "Check stored blocks piece by piece, and repair them",
+		Long: `Reads what this home holds, past the system's cache, and checks it against the
+IDs: the blocks named, or all of them, those checked longest ago first. A piece
+found damaged is no longer served. With --repair it is rebuilt from any half of
+the block's rows, if so many are good here; else a running node fetches it.
+
+A running node scrubs by itself, see scrub_every in config.toml, and repairs
+what it finds. Interrupted scrubs go on where they stopped.
+
+Exit status: 0 all good, or repaired; 3 some blocks stay damaged; 1 the home has
+no such block; 8 another process has the home; 64 REF refused; 130 interrupted.`,
+		Example: "  granary scrub --repair --rate 50MB",
+		GroupID: "blocks",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, arg := range args {
+				ref, err := node.ParseRef(arg)
+				if err == nil && ref.Index != nil {
+					err = fmt.Errorf("%w: %q; scrub takes IDs and prefixes", node.ErrRef, arg)
+				}
+				if err != nil {
+					return err
+				}
+				opt.Refs = append(opt.Refs, ref)
+			}
+			opt.Rate = int64(rate)
+			return a.scrubber(cmd.Context(), func(s scrubber, alone bool) error {
+				return a.runScrub(cmd.Context(), s, opt, alone)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "rebuild or fetch what is damaged")
+	cmd.Flags().Var(&rate, "rate", "read no more per second, e.g. 50MB; 0 for no limit")
+	cmd.Flags().DurationVar(&opt.Patience, "timeout", time.Minute, "stop fetching a block after so long without a new row")
+	return cmd
+}
+
+func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, alone bool) error {
+	var printing error
+	sum, err := s.Scrub(ctx, opt, a.ui.Progress, func(r node.ScrubResult) {
+		printing = errors.Join(printing, a.ui.Step(r, "%s", scrubLine(r)))
+	})
+	if err = errors.Join(err, printing); err != nil {
+		return err
+	}
+	err = a.ui.Result(sum, func(w io.Writer) {
+		took := time.Duration(sum.TookMS) * time.Millisecond
+		fmt.Fprintf(w, "%d blocks, %s in %v: %d pieces damaged, %d repaired, %d left\n",
+			sum.Blocks, humanize.IBytes(uint64(sum.Bytes)), took, sum.Bad, sum.Repaired, sum.Lost)
+	})
+	if err != nil || sum.Damaged == 0 {
+		return err
+	}
+	switch {
+	case !opt.Repair:
+		a.ui.Note("%d blocks are damaged: `granary scrub --repair` rebuilds or fetches what it can", sum.Damaged)
+	case alone:
+		a.ui.Note("%d blocks lack rows to be rebuilt here: start `granary node`, which fetches them", sum.Damaged)
+	default:
+		a.ui.Note("%d blocks stay damaged: nobody who is reachable has the rows; the node tries again every hour", sum.Damaged)
+	}
+	return exit.Code(exit.Partial)
+}
+
+// scrubLine tells people how one block is.
+func scrubLine(r node.ScrubResult) string {
+	line := fmt.Sprintf("%.16s  %-8s  %d pieces, %s", r.ID, r.State, r.Pieces, humanize.IBytes(uint64(r.Bytes)))
+	if r.Bad > 0 {
+		line += fmt.Sprintf("; %d damaged, %d repaired, %d left", r.Bad, r.Repaired, r.Lost)
+	}
+	if len(r.Mended) > 0 {
+		line += fmt.Sprintf("; files mended: %v", r.Mended)
+	}
+	if r.Err != "" {
+		line += "; " + r.Err
+	}
+	return fmt.Sprintf("%s  %v  %s", line, time.Duration(r.TookMS)*time.Millisecond, r.Name)
+}
+
+// scrubber scrubs blocks: a running node, or the home itself while none runs.
+type scrubber interface {
+	Scrub(ctx context.Context, opt node.ScrubOptions, report node.Report, visit func(node.ScrubResult)) (node.ScrubSummary, error)
+}
+
+// scrubber calls f with what scrubs blocks; alone says that no node runs.
+func (a *app) scrubber(ctx context.Context, f func(s scrubber, alone bool) error) error {
+	if c, err := gateway.Dial(ctx, config.Socket(a.home)); err == nil {
+		return errors.Join(f(c, false), c.Close())
+	}
+	if _, err := config.OpenHome(a.home); err != nil {
+		return err
+	}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	s := config.Flags(flags)
+	if err := s.Resolve(flags, a.home); err != nil {
+		return err
+	}
+	store, err := blobstore.Open(ctx, a.home, blobstore.Config{Quota: int64(s.Quota), Logger: a.logger()})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(node.NewShelf(store, 0), true), store.Close())
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"granary/cmd/granary/internal/devnet"
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/node"
+)
+
+// blockFiles are the paths of a stored block's two large files.
+func blockFiles(nd *devnet.Node, id string) []string {
+	dir := filepath.Join(nd.Home, "blocks", id)
+	return []string{filepath.Join(dir, "content"), filepath.Join(dir, "parity")}
+}
+
+// scrubAlone runs `granary scrub` in a home without a node.
+func scrubAlone(t *testing.T, nd *devnet.Node, want int, args ...string) {
+	t.Helper()
+	cmd, err := devnet.Command(append([]string{"scrub", "--home", nd.Home}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := cmd.CombinedOutput() // the status is looked at below
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		t.Fatalf("granary scrub %v: exit status %d, want %d\n%s", args, got, want, out)
+	}
+}
+
+// TestDamagedHomesAreRepaired: by hand and by schedule, from the rows that are
+// left and from the network, alone and through a running node.
+func TestDamagedHomesAreRepaired(t *testing.T) {
+	t.Setenv("GRANARY_SCRUB_EVERY", "2s")
+	n := network(t, 1)
+	data := content(t, 3<<20)
+	r := publish(t, n, data, node.WaitCustody)
+	pub, custodian := n.Nodes["publisher"], n.Nodes["custodian-1"]
+	good := map[string][]byte{}
+	for _, nd := range []*devnet.Node{pub, custodian} {
+		for _, path := range blockFiles(nd, r.ID) {
+			var err error
+			if good[path], err = os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	intact := func(nd *devnet.Node) bool {
+		b, err := nd.Client.Block(t.Context(), r.ID)
+		if err != nil || b.Damaged > 0 {
+			return false
+		}
+		for _, path := range blockFiles(nd, r.ID) {
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, good[path]) {
+				return false
+			}
+		}
+		return true
+	}
+	empty := func(paths ...string) {
+		t.Helper()
+		for _, path := range paths {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	spoil := func(path string) {
+		t.Helper()
+		damaged := bytes.Clone(good[path])
+		for i := range len(damaged) / 2 {
+			damaged[i] ^= 1
+		}
+		if err := os.WriteFile(path, damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	empty(blockFiles(custodian, r.ID)[0])
+	waitFor(t, "repair by the schedule", func() bool { return intact(custodian) })
+
+	empty(blockFiles(pub, r.ID)...)
+	opt := node.ScrubOptions{Repair: true, Patience: patience}
+	sum, err := pub.Client.Scrub(t.Context(), opt, nil, func(node.ScrubResult) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "repair from the network", func() bool { return intact(pub) })
+	t.Logf("a scrub asked for meanwhile: %+v", sum)
+
+	if err := pub.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	spoil(blockFiles(pub, r.ID)[0])
+	scrubAlone(t, pub, exit.Partial)
+	scrubAlone(t, pub, exit.OK, "--repair", r.ID)
+	scrubAlone(t, pub, exit.OK)
+	scrubAlone(t, pub, exit.Failure, "0123456789")
+	if err := os.Remove(filepath.Join(pub.Home, "blocks", r.ID, "info")); err != nil {
+		t.Fatal(err)
+	}
+	scrubAlone(t, pub, exit.Partial, "--repair")
+	if err := n.Start(t.Context(), "publisher"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "description from the network", func() bool { return intact(pub) })
+}
