@@ -37,9 +37,18 @@ func (s *State) Apply(height int64, t time.Time, txs [][]byte) (Applied, error) 
 	}
 	results := make([]error, len(txs))
 	for i, raw := range txs {
-		results[i] = w.apply(raw)
+		tx, err := ParseTx(raw)
+		if err == nil {
+			err = w.apply(tx)
+		}
+		results[i] = err
 		if Code(results[i]) == CodeOther {
 			return Applied{}, fmt.Errorf("apply transaction %d of height %d: %w", i, height, results[i])
+		}
+	}
+	if len(w.entries) > 0 {
+		if err := s.commit(); err != nil {
+			return Applied{}, err
 		}
 	}
 	if err := s.put(keyMeta(), s.meta); err != nil {
@@ -108,20 +117,24 @@ func (w *writer) expire() error {
 }
 
 // apply adds a transaction, and what follows from it, or says why it is refused.
-// Work is spent in order of cost: size, form, balance, signature.
-func (w *writer) apply(raw []byte) error {
-	tx, err := ParseTx(raw)
-	if err != nil {
-		return err
-	}
+// Work is spent in order of cost: size and form, which ParseTx saw, balance,
+// signature.
+func (w *writer) apply(tx Tx) error {
 	if err := w.check(tx); err != nil {
 		return err
 	}
 	if err := tx.Verify(w.net.Chain); err != nil {
 		return err
 	}
+	index := w.meta.Size
 	if err := w.add(Entry{Kind: EntryTx, Tx: tx}); err != nil {
 		return err
+	}
+	switch {
+	case tx.Kind == KindPropose:
+		return w.enact(index)
+	case tx.Kind == KindVote && tx.Vote.Approve:
+		return w.enact(tx.Vote.Proposal)
 	}
 	for _, item := range tx.Attested {
 		if err := w.certify(item.Index); err != nil {

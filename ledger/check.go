@@ -4,22 +4,64 @@ import "fmt"
 
 // check returns why a transaction is refused by the state, whoever signed it.
 func (s *State) check(tx Tx) error {
-	sender, _, err := s.account(tx.Sender, s.meta.Millis)
+	sender, allowance, err := s.account(tx.Sender, s.meta.Millis)
+	if tx.Kind != KindAnnounce {
+		sender.Credits -= allowance // newcomers get it to announce with
+	}
 	if err != nil {
 		return err
 	}
 	if _, err := sender.Nonces.use(tx.Nonce); err != nil {
 		return err
 	}
-	if tx.Kind == KindAttest {
+	switch tx.Kind {
+	case KindAnnounce:
+		return s.checkAnnounce(tx.Record, sender)
+	case KindAttest:
 		return s.checkAttest(tx)
+	case KindTransfer:
+		return s.checkTransfer(tx.Transfer, sender)
+	case KindName:
+		return s.checkNaming(tx, sender)
+	case KindPropose:
+		return s.checkPropose(tx)
+	case KindVote:
+		return s.checkVote(tx)
 	}
-	return s.checkAnnounce(tx.Record, sender)
+	return s.checkRotate(tx)
+}
+
+func (s *State) checkTransfer(t Transfer, sender account) error {
+	if t.Credits > sender.Credits {
+		return fmt.Errorf("%w: %d are to move, the account has %d", ErrCredits, t.Credits, sender.Credits)
+	}
+	return s.room(t.To, t.Credits, ErrCredits)
+}
+
+// room returns reason if an account would have more credits than there may be.
+func (s *State) room(key PublicKey, credits int64, reason error) error {
+	var a account
+	if _, err := s.get(keyAccount(key), &a); err != nil {
+		return err
+	}
+	if a.Credits > MaxCredits-credits {
+		return fmt.Errorf("%w: %s would have more than %d credits", reason, key, int64(MaxCredits))
+	}
+	return nil
 }
 
 func (s *State) checkAnnounce(r Record, sender account) error {
 	if cost := r.Cost(); cost > sender.Credits {
 		return fmt.Errorf("%w: %d bytes for %d days cost %d, the account has %d", ErrCredits, r.Info.Length, r.Keep, cost, sender.Credits)
+	}
+	if r.Namespace != "" {
+		n, owned, err := s.owned(r.Namespace, s.meta.Millis)
+		if err != nil {
+			return err
+		}
+		if !owned || n.Owner != r.Publisher {
+			return fmt.Errorf("%w: namespace %q", ErrNotOwner, r.Namespace)
+		}
 	}
 	var b block
 	if _, err := s.get(keyBlock(r.ID()), &b); err != nil {
@@ -72,7 +114,14 @@ func (s *State) attestable(item Attestation, sender PublicKey) (announced, int, 
 	if err != nil {
 		return a, 0, err
 	}
+	now, err := s.Validators()
+	if err != nil {
+		return a, 0, err
+	}
 	for i, v := range set {
+		if j := place(now, v.Consensus); j >= 0 {
+			v.Attest = now[j].Attest // that before may have been stolen
+		}
 		if v.Attest != sender {
 			continue
 		}

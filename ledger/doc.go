@@ -4,10 +4,11 @@
 // The ledger is a log, and the state is its fold. Signed transactions (Tx) that
 // the rules accept become entries (Entry) of an append-only Merkle log after
 // RFC 6962, followed by what is derived from them: a block certified by more
-// than 2/3 of the voting power, an announcement expired. State keeps the log and
+// than 2/3 of the voting power, an announcement expired, a change enacted. State keeps the log and
 // what follows from it in a KV and applies one height after another; Head is what
-// the chain's headers commit to. Mempool foresees what Apply will say. Genesis
-// begins a network, and Share says which pieces a validator keeps.
+// the chain's headers commit to, and VerifyValue shows by it what is so now: whose a
+// name is, what an account has, who the validators are. Mempool foresees what Apply
+// will say. Genesis begins a network, and Share says which pieces a validator keeps.
 //
 // It is not for agreeing on the order of transactions: ledger/chain does that
 // with CometBFT, and ledger/light follows it without running it. It fetches no
@@ -16,7 +17,7 @@
 // # Invariants
 //
 // The same genesis and the same heights give the same bytes on every node: no
-// map is ranged over, no clock is read, and a transaction that is refused leaves
+// order of a map matters, no clock is read, and a transaction that is refused leaves
 // nothing behind. The log alone gives the same state again, but for deadlines.
 //
 // One value has one encoding: CBOR in the core deterministic form of RFC 8949

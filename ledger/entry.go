@@ -21,6 +21,7 @@ const (
 	EntryTx        EntryKind = 1 // an accepted transaction
 	EntryCertified EntryKind = 2 // more than 2/3 of the power attested an announcement
 	EntryExpired   EntryKind = 3 // an announcement was not certified in time
+	EntryEnacted   EntryKind = 4 // a proposal took effect
 )
 
 // String names the kind.
@@ -34,6 +35,8 @@ func (k EntryKind) String() string {
 		return "certified"
 	case EntryExpired:
 		return "expired"
+	case EntryEnacted:
+		return "enacted"
 	}
 	return fmt.Sprintf("kind %d", uint64(k))
 }
@@ -46,6 +49,7 @@ type Entry struct {
 	Genesis Hash      // EntryGenesis
 	Tx      Tx        // EntryTx
 	Outcome Outcome   // EntryCertified, EntryExpired
+	Enacted Enacted   // EntryEnacted
 }
 
 // Outcome is what became of an announcement.
@@ -55,6 +59,15 @@ type Outcome struct {
 	ID           erasure.ID
 	Power        int64 // voting power of those who attested it until then
 	Total        int64 // of the whole set at the height of the announcement
+}
+
+// Enacted says that validators with more than 2/3 of the power agreed to a
+// proposal.
+type Enacted struct {
+	_        struct{} `cbor:",toarray"`
+	Proposal uint64   // its log index
+	Power    int64    // voting power of those in favour
+	Total    int64    // of the whole set
 }
 
 // entryBody is an entry as it is hashed.
@@ -76,6 +89,8 @@ func (e Entry) Encode() []byte {
 		payload = e.Tx.Encode()
 	case EntryCertified, EntryExpired:
 		payload = e.Outcome
+	case EntryEnacted:
+		payload = e.Enacted
 	}
 	raw, err := encoder.Marshal(payload)
 	if err == nil {
@@ -115,6 +130,11 @@ func ParseEntry(leaf []byte) (Entry, error) {
 		err = unmarshal(b.Payload, &e.Outcome)
 		if o := e.Outcome; err == nil && (o.Power < 0 || o.Power > o.Total) {
 			err = malformed("outcome of power %d of %d", o.Power, o.Total)
+		}
+	case EntryEnacted:
+		err = unmarshal(b.Payload, &e.Enacted)
+		if o := e.Enacted; err == nil && (o.Power < 0 || o.Power > o.Total) {
+			err = malformed("enacted by power %d of %d", o.Power, o.Total)
 		}
 	default:
 		err = malformed("entry of %s", e.Kind)

@@ -25,7 +25,7 @@ var (
 	// the last: see NonceWindow.
 	ErrNonce = errors.New("nonce used or out of range")
 
-	// ErrCredits reports a publisher with fewer credits than the record costs.
+	// ErrCredits reports a sender with fewer credits than it wants to spend.
 	ErrCredits = errors.New("too few credits")
 
 	// ErrPending reports a publisher whose last record still awaits its certificate.
@@ -34,21 +34,36 @@ var (
 	// ErrFull reports that too many bytes await a certificate in the whole network.
 	ErrFull = errors.New("too much is pending in the network")
 
-	// ErrKeep reports a record that asks to be kept for longer than MaxKeep from now.
+	// ErrKeep reports a record that asks to be kept for longer than MaxKeep from
+	// now, or a name that is paid for more than MaxTerms ahead.
 	ErrKeep = errors.New("keep is too long")
 
 	// ErrNotValidator reports an attestation by a key that attests for no
-	// validator of the set at the height of the announcement.
-	ErrNotValidator = errors.New("sender is not a validator of that announcement")
+	// validator of the set at the height of the announcement, and a proposal, vote
+	// or rotation by one that is no validator's attest key now.
+	ErrNotValidator = errors.New("sender is not a validator")
 
-	// ErrUnknown reports an attestation of what was never announced.
-	ErrUnknown = errors.New("no such announcement")
+	// ErrUnknown reports an announcement, a proposal or a block that a transaction
+	// refers to and that is not in the log.
+	ErrUnknown = errors.New("it refers to nothing in the log")
 
-	// ErrAttested reports an attestation that the validator gave before.
-	ErrAttested = errors.New("attested already")
+	// ErrAttested reports an attestation or a vote that the validator gave before.
+	ErrAttested = errors.New("said already")
 
-	// ErrExpired reports an attestation that came too late.
-	ErrExpired = errors.New("announcement has expired")
+	// ErrExpired reports an attestation or a vote that came too late.
+	ErrExpired = errors.New("it has expired")
+
+	// ErrNotOwner reports a name that the sender does not own: it is another's, or
+	// nobody's and not paid for.
+	ErrNotOwner = errors.New("sender does not own the name")
+
+	// ErrChange reports a change that cannot be made to the validators, parameters
+	// or accounts that there are.
+	ErrChange = errors.New("the change cannot be made")
+
+	// ErrWaiting reports a sender with MaxWaiting transactions that wait already. A
+	// mempool says it, a height never does.
+	ErrWaiting = errors.New("too many transactions of the sender wait")
 )
 
 // ErrNotFound reports that the ledger has no such entry, announcement or block.
@@ -65,7 +80,7 @@ const CodeOther = 1
 func refusals() []error {
 	return []error{
 		ErrMalformed, ErrSignature, ErrID, ErrNotYet, ErrNonce, ErrCredits, ErrPending, ErrFull, ErrKeep,
-		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired,
+		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired, ErrNotOwner, ErrChange, ErrWaiting,
 	}
 }
 

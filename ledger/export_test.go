@@ -1,5 +1,7 @@
 package ledger
 
+import "errors"
+
 // Refold makes a state from the log of another alone: genesis and entries.
 func Refold(g Genesis, of *State) (*Memory, error) {
 	kv := NewMemory()
@@ -16,12 +18,17 @@ func Refold(g Genesis, of *State) (*Memory, error) {
 		if err != nil {
 			return nil, err
 		}
+		if e.Height != s.meta.Height {
+			if err := s.commit(); err != nil {
+				return nil, err
+			}
+		}
 		s.meta.Height, s.meta.Millis = e.Height, e.Time.UnixMilli()
 		if err := w.add(e); err != nil {
 			return nil, err
 		}
 	}
-	return kv, s.put(keyMeta(), s.meta)
+	return kv, errors.Join(s.commit(), s.put(keyMeta(), s.meta))
 }
 
 // WithoutClock is a copy without what depends on blocks that left no entry: the

@@ -7,16 +7,68 @@ func (s *State) fold(index uint64, e Entry) error {
 	now := e.Time.UnixMilli()
 	switch e.Kind {
 	case EntryTx:
-		if e.Tx.Kind == KindAttest {
-			return s.foldAttest(e.Tx)
-		}
-		return s.foldAnnounce(index, now, e.Tx)
+		return s.foldTx(index, now, e.Tx)
 	case EntryCertified:
 		return s.foldCertified(index, now, e.Outcome)
 	case EntryExpired:
 		return s.foldExpired(index, e.Outcome)
+	case EntryEnacted:
+		return s.foldEnacted(index, e.Enacted)
 	}
 	return nil // the genesis is the state that the fold begins with
+}
+
+func (s *State) foldTx(index uint64, now int64, tx Tx) error {
+	switch tx.Kind {
+	case KindAnnounce:
+		return s.foldAnnounce(index, now, tx)
+	case KindAttest:
+		return s.foldAttest(tx)
+	case KindTransfer:
+		if err := s.spend(index, tx, tx.Transfer.Credits); err != nil {
+			return err
+		}
+		return s.receive(index, tx.Transfer.To, tx.Transfer.Credits)
+	case KindName:
+		return s.foldNaming(index, now, tx)
+	case KindPropose:
+		return s.foldPropose(index, now, tx)
+	case KindVote:
+		return s.foldVote(index, tx)
+	}
+	return s.foldRotate(index, tx)
+}
+
+// spend takes what a transaction costs from its sender, and its nonce.
+func (s *State) spend(index uint64, tx Tx, credits int64) error {
+	key := keyAccount(tx.Sender)
+	var a account
+	if _, err := s.get(key, &a); err != nil {
+		return err
+	}
+	if err := a.spend(tx.Nonce); err != nil {
+		return err
+	}
+	if a.Credits -= credits; credits > 0 {
+		if err := s.extend(key, &a.Trail, index); err != nil {
+			return err
+		}
+	}
+	return s.put(key, a)
+}
+
+// receive gives credits to an account, which begins with them if there is none.
+func (s *State) receive(index uint64, who PublicKey, credits int64) error {
+	key := keyAccount(who)
+	var a account
+	if _, err := s.get(key, &a); err != nil {
+		return err
+	}
+	a.Credits += credits
+	if err := s.extend(key, &a.Trail, index); err != nil {
+		return err
+	}
+	return s.put(key, a)
 }
 
 func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
@@ -36,7 +88,7 @@ func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
 	if _, err := s.get(keyBlock(id), &b); err != nil {
 		return err
 	}
-	a := announced{ID: id, Status: Pending, Set: s.meta.Set, Previous: b.Latest}
+	a := announced{ID: id, Status: Pending, Set: s.net.Set, Previous: b.Latest}
 	if b.kept(now) {
 		a.Status, a.Decision = Certified, b.Certificate
 		b.Until += r.keepMillis()
@@ -48,6 +100,9 @@ func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
 		b.Pending++
 	}
 	b.Latest = index
+	if err := s.extend(keyAccount(tx.Sender), &sender.Trail, index); err != nil {
+		return err
+	}
 	if err := s.put(keyAccount(tx.Sender), sender); err != nil {
 		return err
 	}
@@ -58,14 +113,7 @@ func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
 }
 
 func (s *State) foldAttest(tx Tx) error {
-	var sender account // which gets no newcomer's allowance by attesting
-	if _, err := s.get(keyAccount(tx.Sender), &sender); err != nil {
-		return err
-	}
-	if err := sender.spend(tx.Nonce); err != nil {
-		return err
-	}
-	if err := s.put(keyAccount(tx.Sender), sender); err != nil {
+	if err := s.spend(0, tx, 0); err != nil {
 		return err
 	}
 	for _, item := range tx.Attested {

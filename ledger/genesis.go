@@ -102,31 +102,19 @@ func (g Genesis) Encode() []byte {
 // Hash names the genesis: it is the log's entry 0. It is taken over values, not
 // over the JSON, which can be written in many ways. g must be valid.
 func (g Genesis) Hash() Hash {
-	type validator struct {
-		_                  struct{} `cbor:",toarray"`
-		Name               string
-		Power              int64
-		Consensus, Attests PublicKey
-		Peer               PeerID
-	}
-	type grant struct {
-		_       struct{} `cbor:",toarray"`
-		Key     PublicKey
-		Credits int64
-	}
 	body := struct {
 		_          struct{} `cbor:",toarray"`
 		ChainID    string
 		Millis     int64
-		Validators []validator
+		Validators []validatorBody
 		Params     paramsBody
-		Grants     []grant
+		Grants     []grantBody
 	}{ChainID: g.ChainID, Millis: g.Time.UnixMilli(), Params: g.Params.body()}
 	for _, v := range g.Validators {
-		body.Validators = append(body.Validators, validator{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attests: v.Attest, Peer: v.Peer})
+		body.Validators = append(body.Validators, v.body())
 	}
 	for _, a := range g.Grants {
-		body.Grants = append(body.Grants, grant{Key: a.Key, Credits: a.Credits})
+		body.Grants = append(body.Grants, grantBody{Key: a.Key, Credits: a.Credits})
 	}
 	b, err := encoder.Marshal(body)
 	if err != nil {

@@ -51,6 +51,17 @@ func keyLeaf(index uint64) []byte      { return binary.BigEndian.AppendUint64([]
 func keyAnnounced(index uint64) []byte { return binary.BigEndian.AppendUint64([]byte("a"), index) }
 func keyBlock(id erasure.ID) []byte    { return append([]byte("b"), id[:]...) }
 func keyAccount(k PublicKey) []byte    { return append([]byte("k"), k[:]...) }
+func keyName(name string) []byte       { return append([]byte("w"), name...) }
+func keyProposal(index uint64) []byte  { return binary.BigEndian.AppendUint64([]byte("g"), index) }
+func keyProposed(k PublicKey) []byte   { return append([]byte("o"), k[:]...) }
+func keyState(h Hash) []byte           { return append([]byte("t"), h[:]...) }
+func keyRoot(size uint64) []byte       { return binary.BigEndian.AppendUint64([]byte("r"), size) }
+
+// keyTrail is where the trail of what is under key comes from at an entry.
+func keyTrail(key []byte, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte("h"), key...), index)
+}
+
 func keyNode(level uint, i uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{'n', byte(level)}, i)
 }
@@ -68,13 +79,14 @@ type (
 		Pending int64  // bytes of content rows that await a certificate
 		Day     int64  // since 1970, of the last allowance
 		Granted int64  // allowances on that day, in credits
-		Set     uint64 // number of the present validator set
+		State   Hash   // root of what the log says now: see ValueAt
 	}
 
 	network struct { // p
 		_      struct{} `cbor:",toarray"`
 		Chain  string
 		Params paramsBody
+		Set    uint64 // number of the present validator set
 	}
 
 	announced struct { // a ‖ index
@@ -102,6 +114,31 @@ type (
 		Credits int64
 		Nonces  nonces
 		Pending uint64 // its pending announcement; 0: none
+		Trail   trail  // entries that moved its credits
+	}
+
+	name struct { // w ‖ name
+		_      struct{} `cbor:",toarray"`
+		Owner  PublicKey
+		Until  int64    // milliseconds: when it lapses
+		Target optional // the ID that it points at
+		Trail  trail    // entries about it, of whichever owner
+	}
+
+	proposal struct { // g ‖ index
+		_        struct{}  `cbor:",toarray"`
+		Proposer PublicKey // consensus key
+		Deadline int64     // milliseconds
+		Voters   []byte    // consensus keys of those in favour, one after the other
+		Decision uint64    // the entry that enacted it; 0: none
+	}
+
+	// trail leads from the latest entry about something back to the first: those
+	// between are under keyTrail. With the count nobody can leave one out.
+	trail struct {
+		_      struct{} `cbor:",toarray"`
+		Latest uint64   // 0: none
+		Count  uint64
 	}
 )
 
@@ -132,5 +169,22 @@ func (s *State) put(key []byte, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode state under key %x: %w", key, err)
 	}
+	return s.putRaw(key, raw)
+}
+
+// putRaw is put for what is encoded already.
+func (s *State) putRaw(key, raw []byte) error {
+	if s.dirty != nil && bytes.IndexByte([]byte(committed), key[0]) >= 0 {
+		s.dirty[string(key)] = raw
+	}
 	return s.kv.Put(key, raw)
+}
+
+// extend notes that entry number index is about what is under key.
+func (s *State) extend(key []byte, t *trail, index uint64) error {
+	if err := s.put(keyTrail(key, index), t.Latest); err != nil {
+		return err
+	}
+	t.Latest, t.Count = index, t.Count+1
+	return nil
 }

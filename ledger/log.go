@@ -15,19 +15,20 @@ const headDomain = "granary/head/v1"
 // ErrProof reports a proof that does not show what it should.
 var ErrProof = errors.New("proof does not verify")
 
-// Head is the state of the log: how many entries it has, and the root of the
-// RFC 6962 tree (SHA-256) over them.
+// Head is the state of the log: how many entries it has, the root of the
+// RFC 6962 tree (SHA-256) over them, and the root of what follows from them.
 type Head struct {
-	Size uint64
-	Root Hash
+	Size  uint64
+	Root  Hash
+	State Hash // see VerifyValue
 }
 
 // AppHash is what the chain's headers carry: SHA-256 of the ASCII string
-// granary/head/v1, the size as u64le, and the root. Height and time have no part
+// granary/head/v1, the size as u64le, and both roots. Height and time have no part
 // in it: one that moves in an idle network would make blocks for ever.
 func (h Head) AppHash() Hash {
 	b := binary.LittleEndian.AppendUint64([]byte(headDomain), h.Size)
-	return sha256.Sum256(append(b, h.Root[:]...))
+	return sha256.Sum256(append(append(b, h.Root[:]...), h.State[:]...))
 }
 
 // VerifyInclusion returns ErrProof unless path shows that leaf is entry number

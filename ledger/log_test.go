@@ -90,7 +90,7 @@ func TestProofsAreThoseOfRFC6962(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (ledger.Head{Size: uint64(size), Root: slowRoot(leaves[:size])}); head != want {
+		if want := (ledger.Head{Size: uint64(size), Root: slowRoot(leaves[:size]), State: head.State}); head != want {
 			t.Fatalf("head of size %d: %+v, want %+v", size, head, want)
 		}
 		heads[size] = head
@@ -225,6 +225,8 @@ func TestEntriesParse(t *testing.T) {
 	n.accept(t, announce(t, "alice", 2, record("b", 1000, 1)))
 	n.block(t)
 	n.blockAfter(t, time.Hour)
+	change := n.accept(t, propose(t, 0, 2, joining(1)))
+	n.accept(t, vote(t, 1, 2, change, true), vote(t, 2, 2, change, true))
 	seen := make(map[ledger.EntryKind]bool)
 	for i := range n.Head().Size {
 		leaf, err := n.Leaf(i)
@@ -245,14 +247,17 @@ func TestEntriesParse(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 4 {
+	if len(seen) != 5 {
 		t.Errorf("saw only %v", seen)
 	}
 	if _, err := ledger.ParseEntry(make([]byte, ledger.MaxEntry+1)); !errors.Is(err, ledger.ErrMalformed) {
 		t.Errorf("oversized: %v", err)
 	}
 	for what, bad := range map[string][]byte{
-		"kind 4":          array(t, 4, 1, 1, []byte{}),
+		"kind 5":          array(t, 5, 1, 1, []byte{}),
+		"early change":    array(t, 4, 0, 0, []any{1, 1, 1}),
+		"short change":    array(t, 4, 1, 1, []any{1, 1}),
+		"too much voted":  array(t, 4, 1, 1, []any{1, 2, 1}),
 		"negative height": array(t, 0, -1, 0, make([]byte, 32)),
 		"negative time":   array(t, 0, 0, -1, make([]byte, 32)),
 		"year 10,000":     array(t, 0, 0, 253_402_300_800_000, make([]byte, 32)),
@@ -276,6 +281,9 @@ func FuzzParseEntry(f *testing.F) {
 	r := record("a", 1000, 1)
 	at := n.accept(f, announce(f, "alice", 1, r))
 	n.certify(f, 1, to(at, r))
+	n.accept(f, naming(f, "bob", 1, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost, Target: r.ID()}), transfer(f, "bob", 2, "carol", 1))
+	change := n.accept(f, propose(f, 0, 2, joining(1)))
+	n.accept(f, vote(f, 1, 2, change, true), vote(f, 2, 2, change, true), rotate(f, "attest 3", 1, "fresh"))
 	for i := range n.Head().Size {
 		leaf, err := n.Leaf(i)
 		if err != nil {

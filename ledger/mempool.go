@@ -1,5 +1,7 @@
 package ledger
 
+import "fmt"
+
 // Mempool checks transactions that wait for a height: against the state, and
 // against those that wait already, so that nobody can fill it with transactions
 // of which only one can succeed. It applies them, in the order they come, to a
@@ -7,11 +9,18 @@ package ledger
 //
 // The zero Mempool is ready. It is not safe for concurrent use.
 type Mempool struct {
-	height int64
-	writes map[string][]byte // what those that wait changed in the state of height
-	meta   meta
-	sets   map[uint64][]Validator
+	height  int64
+	writes  map[string][]byte // what those that wait changed in the state of height
+	net     network
+	meta    meta
+	sets    map[uint64][]Validator
+	waiting map[PublicKey]int // transactions of each sender
 }
+
+// MaxWaiting is how many transactions of one sender may wait for a height: a
+// flood of one key leaves room for all others, and takes no more than a sixteenth
+// of a height.
+const MaxWaiting = 16
 
 // Check returns nil if a transaction can be expected to succeed at the height
 // after s, and counts it as waiting from then on; otherwise why it is refused, as
@@ -19,21 +28,32 @@ type Mempool struct {
 // forgotten: check what still waits again, in order.
 func (m *Mempool) Check(s *State, raw []byte) error {
 	if m.writes == nil || m.height != s.meta.Height {
-		*m = Mempool{height: s.meta.Height, writes: make(map[string][]byte), meta: s.meta, sets: make(map[uint64][]Validator)}
+		*m = Mempool{
+			height: s.meta.Height, writes: make(map[string][]byte), net: s.net, meta: s.meta,
+			sets: make(map[uint64][]Validator), waiting: make(map[PublicKey]int),
+		}
 		m.meta.Height++
 	}
-	scratch := &State{kv: overlay{s.kv, m.writes}, net: s.net, meta: m.meta, sets: m.sets}
+	tx, err := ParseTx(raw)
+	if err != nil {
+		return err
+	}
+	if m.waiting[tx.Sender] >= MaxWaiting {
+		return fmt.Errorf("%w: %d of %s", ErrWaiting, MaxWaiting, tx.Sender)
+	}
+	scratch := &State{kv: overlay{s.kv, m.writes}, net: m.net, meta: m.meta, sets: m.sets}
 	w, err := scratch.writer()
 	if err != nil {
 		return err
 	}
-	if err := w.apply(raw); err != nil {
+	if err := w.apply(tx); err != nil {
 		if Code(err) == CodeOther {
 			m.writes = nil // it may have written a part
 		}
 		return err
 	}
-	m.meta = scratch.meta
+	m.net, m.meta = scratch.net, scratch.meta
+	m.waiting[tx.Sender]++
 	return nil
 }
 

@@ -79,6 +79,41 @@ func attest(t testing.TB, validator int, nonce uint64, list ...ledger.Attestatio
 	return raw
 }
 
+// sign returns any other transaction.
+func sign(t testing.TB, who string, nonce uint64, tx ledger.Tx) []byte {
+	t.Helper()
+	raw, err := ledger.Sign(testChain, key(who), nonce, tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func transfer(t testing.TB, who string, nonce uint64, to string, credits int64) []byte {
+	t.Helper()
+	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindTransfer, Transfer: ledger.Transfer{To: ledger.KeyOf(key(to)), Credits: credits}})
+}
+
+func naming(t testing.TB, who string, nonce uint64, n ledger.Naming) []byte {
+	t.Helper()
+	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindName, Naming: n})
+}
+
+func propose(t testing.TB, validator int, nonce uint64, c ledger.Change) []byte {
+	t.Helper()
+	return sign(t, fmt.Sprintf("attest %d", validator), nonce, ledger.Tx{Kind: ledger.KindPropose, Change: c})
+}
+
+func vote(t testing.TB, validator int, nonce, proposal uint64, approve bool) []byte {
+	t.Helper()
+	return sign(t, fmt.Sprintf("attest %d", validator), nonce, ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: proposal, Approve: approve}})
+}
+
+func rotate(t testing.TB, who string, nonce uint64, to string) []byte {
+	t.Helper()
+	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key(to))})
+}
+
 // node is a state with its store, and its clock.
 type node struct {
 	*ledger.State

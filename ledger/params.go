@@ -35,6 +35,14 @@ type Params struct {
 
 	// MaxPending is how many bytes of content may await a certificate.
 	MaxPending int64
+
+	// VoteWindow is how long a proposal can be voted on.
+	VoteWindow time.Duration
+
+	// NameTerm is for how long a name is paid at a time, and NameCost what that
+	// costs, in credits.
+	NameTerm time.Duration
+	NameCost int64
 }
 
 // DefaultParams returns what a large network runs with.
@@ -46,6 +54,9 @@ func DefaultParams() Params {
 		RetryRound:     5 * time.Second,
 		Custody:        4,
 		MaxPending:     1 << 30,
+		VoteWindow:     7 * 24 * time.Hour,
+		NameTerm:       365 * 24 * time.Hour,
+		NameCost:       1e10, // as much as 27 MB kept for a year
 	}
 }
 
@@ -61,25 +72,37 @@ func DevnetParams() Params {
 		Allowance:       1 << 40, // a TiB for a day, or 256 MiB for eleven years
 		AllowancePerDay: 1 << 50,
 		MaxPending:      1 << 30,
+		VoteWindow:      time.Hour,
+		NameTerm:        30 * 24 * time.Hour,
+		NameCost:        1e9,
 	}
 }
 
-// maxDuration bounds every duration: nothing here takes longer than a month.
-const maxDuration = 31 * 24 * time.Hour
+const (
+	// maxDuration bounds every other duration: nothing here takes longer than a
+	// month.
+	maxDuration = 31 * 24 * time.Hour
+
+	// maxTerm bounds the term of a name.
+	maxTerm = 3650 * 24 * time.Hour
+)
 
 // Validate returns ErrMalformed unless every parameter is in its range.
 func (p Params) Validate() error {
 	for _, d := range []struct {
 		name string
 		time.Duration
+		max time.Duration
 	}{
-		{"heartbeat", p.Heartbeat},
-		{"announce_window", p.AnnounceWindow},
-		{"sampling_grace", p.SamplingGrace},
-		{"retry_round", p.RetryRound},
+		{"heartbeat", p.Heartbeat, maxDuration},
+		{"announce_window", p.AnnounceWindow, maxDuration},
+		{"sampling_grace", p.SamplingGrace, maxDuration},
+		{"retry_round", p.RetryRound, maxDuration},
+		{"vote_window", p.VoteWindow, maxDuration},
+		{"name_term", p.NameTerm, maxTerm},
 	} {
-		if d.Duration < time.Millisecond || d.Duration > maxDuration || d.Duration%time.Millisecond != 0 {
-			return malformed("%s of %s, want whole milliseconds up to %s", d.name, d.Duration, maxDuration)
+		if d.Duration < time.Millisecond || d.Duration > d.max || d.Duration%time.Millisecond != 0 {
+			return malformed("%s of %s, want whole milliseconds up to %s", d.name, d.Duration, d.max)
 		}
 	}
 	if p.Custody < 1 || p.Custody > 64 {
@@ -90,6 +113,9 @@ func (p Params) Validate() error {
 	}
 	if p.MaxPending < 1 || p.MaxPending > MaxCredits {
 		return malformed("max_pending of %d bytes", p.MaxPending)
+	}
+	if p.NameCost < 0 || p.NameCost > MaxCredits/MaxTerms {
+		return malformed("name_cost of %d credits", p.NameCost)
 	}
 	return nil
 }
@@ -104,6 +130,9 @@ type paramsJSON struct {
 	Allowance       int64  `json:"allowance"`
 	AllowancePerDay int64  `json:"allowance_per_day"`
 	MaxPending      int64  `json:"max_pending"`
+	VoteWindow      string `json:"vote_window"`
+	NameTerm        string `json:"name_term"`
+	NameCost        int64  `json:"name_cost"`
 }
 
 // MarshalJSON implements json.Marshaler; durations are written like 1m30s.
@@ -111,6 +140,7 @@ func (p Params) MarshalJSON() ([]byte, error) {
 	return json.Marshal(paramsJSON{
 		p.Heartbeat.String(), p.AnnounceWindow.String(), p.SamplingGrace.String(), p.RetryRound.String(),
 		p.Custody, p.Allowance, p.AllowancePerDay, p.MaxPending,
+		p.VoteWindow.String(), p.NameTerm.String(), p.NameCost,
 	})
 }
 
@@ -120,7 +150,7 @@ func (p *Params) UnmarshalJSON(data []byte) error {
 	if err := unmarshalJSON(data, &j); err != nil {
 		return err
 	}
-	q := Params{Custody: j.Custody, Allowance: j.Allowance, AllowancePerDay: j.AllowancePerDay, MaxPending: j.MaxPending}
+	q := Params{Custody: j.Custody, Allowance: j.Allowance, AllowancePerDay: j.AllowancePerDay, MaxPending: j.MaxPending, NameCost: j.NameCost}
 	for _, d := range []struct {
 		name, text string
 		to         *time.Duration
@@ -129,6 +159,8 @@ func (p *Params) UnmarshalJSON(data []byte) error {
 		{"announce_window", j.AnnounceWindow, &q.AnnounceWindow},
 		{"sampling_grace", j.SamplingGrace, &q.SamplingGrace},
 		{"retry_round", j.RetryRound, &q.RetryRound},
+		{"vote_window", j.VoteWindow, &q.VoteWindow},
+		{"name_term", j.NameTerm, &q.NameTerm},
 	} {
 		var err error
 		if *d.to, err = time.ParseDuration(d.text); err != nil {
@@ -139,11 +171,13 @@ func (p *Params) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// paramsBody is Params as they are hashed and stored.
+// paramsBody is Params as they are hashed, stored and proposed.
 type paramsBody struct {
 	_                                                    struct{} `cbor:",toarray"`
 	Heartbeat, AnnounceWindow, SamplingGrace, RetryRound int64    // milliseconds
 	Custody, Allowance, AllowancePerDay, MaxPending      int64
+	VoteWindow, NameTerm                                 int64 // milliseconds
+	NameCost                                             int64
 }
 
 func (p Params) body() paramsBody {
@@ -151,13 +185,29 @@ func (p Params) body() paramsBody {
 		Heartbeat: p.Heartbeat.Milliseconds(), AnnounceWindow: p.AnnounceWindow.Milliseconds(),
 		SamplingGrace: p.SamplingGrace.Milliseconds(), RetryRound: p.RetryRound.Milliseconds(),
 		Custody: int64(p.Custody), Allowance: p.Allowance, AllowancePerDay: p.AllowancePerDay, MaxPending: p.MaxPending,
+		VoteWindow: p.VoteWindow.Milliseconds(), NameTerm: p.NameTerm.Milliseconds(), NameCost: p.NameCost,
 	}
 }
 
 func (b paramsBody) params() Params {
+	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	return Params{
-		Heartbeat: time.Duration(b.Heartbeat) * time.Millisecond, AnnounceWindow: time.Duration(b.AnnounceWindow) * time.Millisecond,
-		SamplingGrace: time.Duration(b.SamplingGrace) * time.Millisecond, RetryRound: time.Duration(b.RetryRound) * time.Millisecond,
+		Heartbeat: ms(b.Heartbeat), AnnounceWindow: ms(b.AnnounceWindow), SamplingGrace: ms(b.SamplingGrace), RetryRound: ms(b.RetryRound),
 		Custody: int(b.Custody), Allowance: b.Allowance, AllowancePerDay: b.AllowancePerDay, MaxPending: b.MaxPending,
+		VoteWindow: ms(b.VoteWindow), NameTerm: ms(b.NameTerm), NameCost: b.NameCost,
 	}
+}
+
+// checked returns the parameters that a stranger's b stands for, or ErrMalformed.
+func (b paramsBody) checked() (Params, error) {
+	for _, n := range []int64{b.Heartbeat, b.AnnounceWindow, b.SamplingGrace, b.RetryRound, b.VoteWindow, b.NameTerm} {
+		if n < 1 || n > maxTerm.Milliseconds() {
+			return Params{}, malformed("duration of %d ms", n)
+		}
+	}
+	if b.Custody < 1 || b.Custody > 64 {
+		return Params{}, malformed("custody of %d groups", b.Custody)
+	}
+	p := b.params()
+	return p, p.Validate()
 }

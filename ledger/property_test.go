@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ func newHistory(t *rapid.T) (history, ledger.Genesis) {
 	g.Params.AnnounceWindow = 20 * time.Second
 	g.Params.MaxPending = 64 * erasure.RowSize
 	g.Params.Allowance, g.Params.AllowancePerDay = 200_000, 300_000
+	g.Params.NameTerm, g.Params.NameCost, g.Params.VoteWindow = 30*time.Second, 1_000, 40*time.Second
 	for i := range g.Grants {
 		g.Grants[i].Credits = 50_000_000
 	}
@@ -45,6 +47,83 @@ func (h history) record() ledger.Record {
 	)
 }
 
+// announced is a record, sometimes in a namespace.
+func (h history) announced() ledger.Record {
+	r := h.record()
+	r.Namespace = rapid.SampledFrom([]string{"", "", "", "x", "y"}).Draw(h.T, "namespace")
+	return r
+}
+
+// other draws a transaction of a kind that people seldom send.
+func (h history) other(n *ledger.State) (who string, tx ledger.Tx) {
+	who = rapid.SampledFrom(h.people).Draw(h.T, "who")
+	someone := ledger.KeyOf(key(rapid.SampledFrom(append([]string{"frank"}, h.people...)).Draw(h.T, "someone")))
+	switch rapid.IntRange(0, 9).Draw(h.T, "kind") {
+	case 0, 1:
+		if someone == ledger.KeyOf(key(who)) {
+			someone = ledger.KeyOf(key("frank"))
+		}
+		credits := rapid.SampledFrom([]int64{1, 1000, 100_000, 30_000_000, ledger.MaxCredits}).Draw(h.T, "credits")
+		return who, ledger.Tx{Kind: ledger.KindTransfer, Transfer: ledger.Transfer{To: someone, Credits: credits}}
+	case 2, 3, 4, 5:
+		name := ledger.Naming{
+			Name:  rapid.SampledFrom([]string{"x", "y", "x-1"}).Draw(h.T, "name"),
+			Terms: rapid.SampledFrom([]uint64{1, 1, 1, 0, 0, 2, ledger.MaxTerms}).Draw(h.T, "terms"),
+		}
+		name.Pay = int64(name.Terms) * n.Params().NameCost
+		if rapid.IntRange(0, 9).Draw(h.T, "pay") == 0 {
+			name.Pay++
+		}
+		if name.Terms == 0 || rapid.Bool().Draw(h.T, "point") {
+			name.Target = h.record().ID()
+		}
+		if rapid.IntRange(0, 4).Draw(h.T, "give") == 0 {
+			name.Owner = someone
+		}
+		return who, ledger.Tx{Kind: ledger.KindName, Naming: name}
+	}
+	who = fmt.Sprintf("attest %d", rapid.IntRange(0, 8).Draw(h.T, "validator"))
+	switch rapid.IntRange(0, 6).Draw(h.T, "word") {
+	case 0:
+		return who, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key(fmt.Sprintf("attest %d", 9-rapid.IntRange(0, 9).Draw(h.T, "to"))))}
+	case 1, 2:
+		return who, ledger.Tx{Kind: ledger.KindPropose, Change: h.change(n)}
+	}
+	var open []uint64
+	for index := range n.Head().Size {
+		if e, err := n.Entry(index); err == nil && e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindPropose {
+			open = append(open, index)
+		}
+	}
+	at := rapid.SampledFrom(append(open, 1)).Draw(h.T, "proposal")
+	return who, ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: at, Approve: rapid.IntRange(0, 4).Draw(h.T, "no") != 0}}
+}
+
+func (h history) change(n *ledger.State) ledger.Change {
+	all := validators(make([]int64, 9)...)
+	v := all[rapid.IntRange(0, 8).Draw(h.T, "whom")]
+	v.Power = rapid.Int64Range(1, 5).Draw(h.T, "new power")
+	switch rapid.IntRange(0, 4).Draw(h.T, "change") {
+	case 0:
+		return ledger.Change{Kind: ledger.ChangeRemove, Remove: v.Consensus}
+	case 1:
+		p := n.Params()
+		p.NameCost += rapid.Int64Range(0, 1).Draw(h.T, "cost")
+		p.Allowance /= 2
+		p.AnnounceWindow += time.Second
+		if rapid.IntRange(0, 3).Draw(h.T, "fixed") == 0 {
+			p.Custody = 65 - p.Custody
+		}
+		return ledger.Change{Kind: ledger.ChangeParams, Params: p}
+	case 2:
+		return ledger.Change{Kind: ledger.ChangeGrant, Grant: ledger.Grant{
+			Key:     ledger.KeyOf(key(rapid.SampledFrom(h.people).Draw(h.T, "to"))),
+			Credits: rapid.SampledFrom([]int64{1, 1000, ledger.MaxCredits}).Draw(h.T, "credits"),
+		}}
+	}
+	return ledger.Change{Kind: ledger.ChangeValidator, Validator: v}
+}
+
 // tx draws a transaction for a node in the state n.
 func (h history) tx(n *ledger.State) []byte {
 	nonce := func(key ledger.PublicKey) uint64 {
@@ -57,14 +136,20 @@ func (h history) tx(n *ledger.State) []byte {
 	}
 	var raw []byte
 	var err error
-	switch rapid.IntRange(0, 9).Draw(h.T, "what") {
+	switch rapid.IntRange(0, 13).Draw(h.T, "what") {
 	case 0: // garbage
 		return rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(h.T, "garbage")
 	case 1: // from elsewhere
 		raw, err = ledger.SignAnnounce("granary-other", key("alice"), nonce(ledger.KeyOf(key("alice"))), h.record())
 	case 2, 3, 4:
 		who := key(rapid.SampledFrom(h.people).Draw(h.T, "who"))
-		raw, err = ledger.SignAnnounce(testChain, who, nonce(ledger.KeyOf(who)), h.record())
+		raw, err = ledger.SignAnnounce(testChain, who, nonce(ledger.KeyOf(who)), h.announced())
+	case 10, 11, 12, 13:
+		who, tx := h.other(n)
+		raw, err = ledger.Sign(testChain, key(who), nonce(ledger.KeyOf(key(who))), tx)
+		if errors.Is(err, ledger.ErrMalformed) { // a rotation to the same key
+			return nil
+		}
 	default:
 		who := key(fmt.Sprintf("attest %d", rapid.IntRange(0, 7).Draw(h.T, "validator")))
 		raw, err = ledger.SignAttest(testChain, who, nonce(ledger.KeyOf(who)), h.attestable(n))
@@ -98,8 +183,12 @@ func (h history) all(n *ledger.State) (txs [][]byte) {
 		h.Fatal(err)
 	}
 	list := h.attestable(n)
-	for v := range set {
-		a, err := n.Account(ledger.KeyOf(attestKey(v)))
+	for v := range 10 {
+		who := ledger.KeyOf(attestKey(v))
+		if !slices.ContainsFunc(set, func(v ledger.Validator) bool { return v.Attest == who }) {
+			continue
+		}
+		a, err := n.Account(who)
 		if err != nil {
 			h.Fatal(err)
 		}
@@ -263,6 +352,8 @@ func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
 		credits[grant.Key] = grant.Credits
 	}
 	granted := make(map[int64]int64) // by day
+	params := g.Params
+	trails := make(map[ledger.PublicKey]uint64)
 	certified := make(map[erasure.ID]uint64)
 	for index := range n.Head().Size {
 		e, err := n.Entry(index)
@@ -275,22 +366,47 @@ func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
 				t.Errorf("certified by %d of %d", o.Power, o.Total)
 			}
 			certified[e.Outcome.ID] = index
-		case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindAttest:
+		case e.Kind == ledger.EntryEnacted:
+			proposed, err := n.Entry(e.Enacted.Proposal)
+			if err != nil || e.Enacted.Power*3 <= e.Enacted.Total*2 {
+				t.Errorf("enacted by %d of %d, %v", e.Enacted.Power, e.Enacted.Total, err)
+			}
+			switch c := proposed.Tx.Change; c.Kind {
+			case ledger.ChangeParams:
+				params = c.Params
+			case ledger.ChangeGrant:
+				credits[c.Grant.Key] += c.Grant.Credits
+				trails[c.Grant.Key]++
+			}
+		case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindTransfer:
+			credits[e.Tx.Sender] -= e.Tx.Transfer.Credits
+			credits[e.Tx.Transfer.To] += e.Tx.Transfer.Credits
+			trails[e.Tx.Sender]++
+			trails[e.Tx.Transfer.To]++
+		case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindName && e.Tx.Naming.Terms > 0:
+			credits[e.Tx.Sender] -= e.Tx.Naming.Pay
+			trails[e.Tx.Sender]++
+		case e.Kind == ledger.EntryTx && e.Tx.Kind != ledger.KindAnnounce:
 			credits[e.Tx.Sender] += 0 // an account from now on
 		case e.Kind == ledger.EntryTx:
 			if _, ok := credits[e.Tx.Sender]; !ok {
-				if today := e.Time.Unix() / 86400; granted[today]+g.Params.Allowance <= g.Params.AllowancePerDay {
-					granted[today] += g.Params.Allowance
-					credits[e.Tx.Sender] = g.Params.Allowance
+				if today := e.Time.Unix() / 86400; granted[today]+params.Allowance <= params.AllowancePerDay {
+					granted[today] += params.Allowance
+					credits[e.Tx.Sender] = params.Allowance
 				}
 			}
 			credits[e.Tx.Sender] -= e.Tx.Record.Cost()
+			trails[e.Tx.Sender]++
 		}
+	}
+	if n.Params() != params {
+		t.Errorf("parameters %+v, want %+v", n.Params(), params)
 	}
 	for who, want := range credits {
 		if got, err := n.Account(who); err != nil || got.Credits != want || want < 0 {
 			t.Errorf("account %s has %d credits, want %d (%v)", who, got.Credits, want, err)
 		}
+		trailLeads(t, n, ledger.AccountKey(who), trails[who])
 	}
 
 	pending, err := n.Pending()
@@ -334,6 +450,29 @@ func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
 		if (a.Status == ledger.Pending) != (a.Decision == 0) || a.Power > a.Total {
 			t.Errorf("announcement %+v", a)
 		}
+	}
+}
+
+// trailLeads checks that the trail of what is under key has count entries, and
+// that what the head says about it is proven.
+func trailLeads(t *rapid.T, n *ledger.State, key []byte, count uint64) {
+	value, proof, err := n.ValueAt(key, n.Head().Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.VerifyValue(n.Head(), key, value, proof); err != nil {
+		t.Error(err)
+	}
+	a, err := ledger.ParseAccount(value)
+	if err != nil || a.Trail.Count != count {
+		t.Errorf("trail %+v, %v, want %d entries", a.Trail, err, count)
+	}
+	if count == 0 {
+		return
+	}
+	indices, err := n.Trail(key, a.Trail.Latest, int(count)+1)
+	if err != nil || uint64(len(indices)) != count {
+		t.Errorf("trail %v, %v, want %d entries", indices, err, count)
 	}
 }
 
@@ -395,7 +534,7 @@ func facts(t rapid.TB, s *ledger.State, records ...ledger.Record) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintln(&out, who, a)
+		fmt.Fprintln(&out, who, a.Credits, a.Nonce, a.Pending, a.Trail.Count)
 	}
 	return out.String()
 }
@@ -507,7 +646,7 @@ func TestFailingStoreStopsAtOnce(t *testing.T) {
 			t.Fatalf("write %d of the next height: %v", writes, err)
 		}
 	}
-	for writes := range 8 { // network, set, three grants, entry, its hash, meta
+	for writes := range 8 + 9 { // network, set, three grants, entry, its hash, state of five, its root, meta
 		if _, err := ledger.Init(&breaking{ledger.NewMemory(), writes}, testGenesis()); !errors.Is(err, errBroken) {
 			t.Errorf("a network began with %d writes: %v", writes, err)
 		}

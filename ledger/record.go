@@ -37,8 +37,7 @@ func (r Record) ID() erasure.ID { return r.Info.ID() }
 // Cost is what announcing the record costs in credits, which are byte-days.
 func (r Record) Cost() int64 { return r.Info.Length * int64(r.Keep) }
 
-// Validate returns ErrMalformed, or ErrNotYet for a namespace, if no
-// transaction can carry the record.
+// Validate returns ErrMalformed if no transaction can carry the record.
 func (r Record) Validate() error {
 	if err := r.Info.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -47,7 +46,9 @@ func (r Record) Validate() error {
 		return malformed("keep of %d days, want 1 to %d", r.Keep, MaxKeep)
 	}
 	if r.Namespace != "" {
-		return notYet("namespace %.32q", r.Namespace)
+		if err := CheckName(r.Namespace); err != nil {
+			return err
+		}
 	}
 	if len(r.Peers) > MaxPeers {
 		return malformed("%d peers, at most %d", len(r.Peers), MaxPeers)

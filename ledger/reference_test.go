@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"crypto/sha3"
 	"encoding/binary"
+	"encoding/json"
 	"math/big"
+	"slices"
+	"strings"
 
 	"granary/erasure"
 	"granary/ledger"
@@ -121,6 +124,8 @@ const (
 	refUnknown      = 12
 	refAttested     = 13
 	refExpired      = 14
+	refNotOwner     = 15
+	refChange       = 16
 )
 
 type refItem struct {
@@ -136,10 +141,32 @@ type refTx struct {
 	id          erasure.ID // of the record
 	length      int64
 	keep        int64
+	namespace   string
 	items       []refItem
+
+	to      ledger.PublicKey // of a transfer
+	credits int64            // of a transfer, or for a name
+	name    string
+	terms   int64
+	target  []byte // empty or an ID
+	owner   []byte // empty or a key
+	change  refChangeTo
+	index   uint64 // of a proposal
+	approve bool
+	attest  ledger.PublicKey
 }
 
-// refForm is section 2.3.
+// refChangeTo is what a proposal would change.
+type refChangeTo struct {
+	kind      uint64
+	validator ledger.Validator
+	remove    ledger.PublicKey
+	params    []int64
+	to        ledger.PublicKey
+	credits   int64
+}
+
+// refForm is section 2.5.
 func refForm(raw []byte) (tx refTx, code uint32) {
 	if len(raw) > 4096 {
 		return tx, refMalformed
@@ -171,10 +198,180 @@ func refForm(raw []byte) (tx refTx, code uint32) {
 		return tx, tx.refRecord(payload)
 	case 2:
 		return tx, tx.refItems(payload)
-	case 3, 4, 5, 6:
-		return tx, refNotYet
+	case 3:
+		return tx, tx.refTransfer(payload)
+	case 4:
+		return tx, tx.refNaming(payload)
+	case 5:
+		return tx, tx.refPropose(payload)
+	case 6:
+		return tx, tx.refVote(payload)
+	case 7:
+		list, ok := refList(payload, 1)
+		if !ok {
+			return tx, refMalformed
+		}
+		attest, ok := refBytes(list[0], 32)
+		if !ok || bytes.Equal(attest, tx.sender[:]) {
+			return tx, refMalformed
+		}
+		tx.attest = ledger.PublicKey(attest)
+		return tx, refOK
 	}
 	return tx, refMalformed
+}
+
+// refAmount reads an integer from least to most.
+func refAmount(v any, least, most int64) (int64, bool) {
+	n, ok := v.(uint64)
+	return int64(n), ok && n < 1<<63 && int64(n) >= least && int64(n) <= most
+}
+
+func refNameOK(name string) bool {
+	if len(name) < 1 || len(name) > 63 || name[0] == '-' || name[len(name)-1] == '-' {
+		return false
+	}
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+func (tx *refTx) refTransfer(payload []byte) uint32 {
+	list, ok := refList(payload, 2)
+	if !ok {
+		return refMalformed
+	}
+	to, ok1 := refBytes(list[0], 32)
+	credits, ok2 := refAmount(list[1], 1, 1<<62)
+	if !ok1 || !ok2 || bytes.Equal(to, tx.sender[:]) {
+		return refMalformed
+	}
+	tx.to, tx.credits = ledger.PublicKey(to), credits
+	return refOK
+}
+
+func (tx *refTx) refNaming(payload []byte) uint32 {
+	list, ok := refList(payload, 5)
+	if !ok {
+		return refMalformed
+	}
+	name, ok1 := list[0].(string)
+	terms, ok2 := refAmount(list[1], 0, 10)
+	pay, ok3 := refAmount(list[2], 0, 1<<62)
+	target, ok4 := list[3].([]byte)
+	owner, ok5 := list[4].([]byte)
+	if !(ok1 && ok2 && ok3 && ok4 && ok5) || !refNameOK(name) || terms == 0 && len(target) == 0 && len(owner) == 0 {
+		return refMalformed
+	}
+	for _, b := range [][]byte{target, owner} {
+		if len(b) != 0 && (len(b) != 32 || bytes.Equal(b, make([]byte, 32))) {
+			return refMalformed
+		}
+	}
+	tx.name, tx.terms, tx.credits, tx.target, tx.owner = name, terms, pay, target, owner
+	return refOK
+}
+
+func (tx *refTx) refVote(payload []byte) uint32 {
+	list, ok := refList(payload, 2)
+	if !ok {
+		return refMalformed
+	}
+	index, ok1 := list[0].(uint64)
+	approve, ok2 := refAmount(list[1], 0, 1)
+	if !ok1 || !ok2 {
+		return refMalformed
+	}
+	tx.index, tx.approve = index, approve == 1
+	return refOK
+}
+
+func (tx *refTx) refPropose(payload []byte) uint32 {
+	outer, ok := refList(payload, 2)
+	if !ok {
+		return refMalformed
+	}
+	kind, ok1 := outer[0].(uint64)
+	data, ok2 := outer[1].([]byte)
+	if !ok1 || !ok2 || kind < 1 || kind > 4 {
+		return refMalformed
+	}
+	list, ok := refList(data, []int{5, 1, 11, 2}[kind-1])
+	if !ok {
+		return refMalformed
+	}
+	c := refChangeTo{kind: kind}
+	switch kind {
+	case 1:
+		name, ok1 := list[0].(string)
+		power, ok2 := refAmount(list[1], 1, 1<<50)
+		consensus, ok3 := refBytes(list[2], 32)
+		attest, ok4 := refBytes(list[3], 32)
+		peer, ok5 := list[4].([]byte)
+		if !(ok1 && ok2 && ok3 && ok4 && ok5) {
+			return refMalformed
+		}
+		c.validator = ledger.Validator{Name: name, Power: power, Consensus: ledger.PublicKey(consensus), Attest: ledger.PublicKey(attest), Peer: peer}
+		ok = refSetOK([]ledger.Validator{c.validator})
+	case 2:
+		var key []byte
+		if key, ok = refBytes(list[0], 32); ok {
+			c.remove = ledger.PublicKey(key)
+		}
+	case 3:
+		month, years := int64(31*refDay), int64(3650*refDay)
+		for i, bound := range [][2]int64{
+			{1, month},
+			{1, month},
+			{1, month},
+			{1, month},
+			{1, 64},
+			{0, 1 << 62},
+			{0, 1 << 62},
+			{1, 1 << 62},
+			{1, month},
+			{1, years},
+			{0, (1 << 62) / 10},
+		} {
+			n, within := refAmount(list[i], bound[0], bound[1])
+			c.params = append(c.params, n)
+			ok = ok && within
+		}
+		ok = ok && c.params[5] <= c.params[6]
+	case 4:
+		key, ok1 := refBytes(list[0], 32)
+		credits, ok2 := refAmount(list[1], 1, 1<<62)
+		if ok = ok1 && ok2; ok {
+			c.to, c.credits = ledger.PublicKey(key), credits
+		}
+	}
+	if !ok {
+		return refMalformed
+	}
+	tx.change = c
+	return refOK
+}
+
+// refSetOK is the rule of section 5 for validators.
+func refSetOK(set []ledger.Validator) bool {
+	seen := map[string]bool{}
+	sum := new(big.Int)
+	for _, v := range set {
+		for _, k := range []string{string(v.Consensus[:]), string(v.Attest[:]), "peer " + string(v.Peer)} {
+			if seen[k] {
+				return false
+			}
+			seen[k] = true
+		}
+		for _, c := range v.Name {
+			if c < ' ' || c > '~' {
+				return false
+			}
+		}
+		if len(v.Name) < 1 || len(v.Name) > 64 || len(v.Peer) < 1 || len(v.Peer) > 64 || v.Power < 1 {
+			return false
+		}
+		sum.Add(sum, big.NewInt(v.Power))
+	}
+	return len(set) >= 1 && len(set) <= 100 && sum.Cmp(big.NewInt(1<<50)) <= 0
 }
 
 func (tx *refTx) refRecord(payload []byte) uint32 {
@@ -209,8 +406,8 @@ func (tx *refTx) refRecord(payload []byte) uint32 {
 		return refNotYet
 	case erasure.CheckName(name) != nil, length < 1, length > 268_435_456, keep < 1, keep > 3650:
 		return refMalformed
-	case namespace != "":
-		return refNotYet
+	case namespace != "" && !refNameOK(namespace):
+		return refMalformed
 	case len(peers) > 4:
 		return refMalformed
 	}
@@ -224,7 +421,7 @@ func (tx *refTx) refRecord(payload []byte) uint32 {
 			}
 		}
 	}
-	tx.length, tx.keep = int64(length), int64(keep)
+	tx.length, tx.keep, tx.namespace = int64(length), int64(keep), namespace
 	tx.id = erasure.Info{
 		Name: name, Length: tx.length,
 		Content: erasure.Root(content), Parity: erasure.Root(parity), ProofHash: [32]byte(proof),
@@ -258,11 +455,32 @@ func (tx *refTx) refItems(payload []byte) uint32 {
 // rows is 16,384·k.
 func (tx refTx) rows() int64 { return (tx.length + 16383) / 16384 * 16384 }
 
+// refTrail is the entries about something.
+type refTrail struct{ latest, count uint64 }
+
+func (r *refTrail) add(index uint64) { r.latest, r.count = index, r.count+1 }
+
 type refAccount struct {
 	credits int64
 	used    map[uint64]bool
 	highest uint64
 	pending uint64
+	trail   refTrail
+}
+
+type refName struct {
+	owner  ledger.PublicKey
+	until  int64
+	target []byte
+	trail  refTrail
+}
+
+type refProposal struct {
+	change   refChangeTo
+	proposer ledger.PublicKey // consensus key
+	deadline int64
+	voters   []ledger.PublicKey
+	decision uint64
 }
 
 type refAnnouncement struct {
@@ -272,11 +490,14 @@ type refAnnouncement struct {
 	deadline int64
 	attested map[int]bool
 	power    int64
+	set      []ledger.Validator
 }
 
 type refBlock struct {
-	certified bool
-	until     int64
+	certified   bool
+	until       int64
+	latest      uint64
+	certificate uint64
 }
 
 type refLedger struct {
@@ -287,6 +508,11 @@ type refLedger struct {
 	announcements map[uint64]*refAnnouncement
 	blocks        map[erasure.ID]*refBlock
 	handedOut     map[int64]int64 // by day
+	names         map[string]*refName
+	proposals     map[uint64]*refProposal
+	proposed      map[ledger.PublicKey]uint64
+	sets          [][]ledger.Validator // the last is the present one
+	params        []int64
 }
 
 const refDay = 86_400_000
@@ -296,6 +522,8 @@ func newRefLedger(g ledger.Genesis) *refLedger {
 		g: g, now: g.Time.UnixMilli(),
 		accounts: map[ledger.PublicKey]*refAccount{}, announcements: map[uint64]*refAnnouncement{},
 		blocks: map[erasure.ID]*refBlock{}, handedOut: map[int64]int64{},
+		names: map[string]*refName{}, proposals: map[uint64]*refProposal{}, proposed: map[ledger.PublicKey]uint64{},
+		sets: [][]ledger.Validator{g.Validators}, params: refParams(g.Params),
 	}
 	for _, grant := range g.Grants {
 		l.accounts[grant.Key] = &refAccount{credits: grant.Credits, used: map[uint64]bool{}}
@@ -313,13 +541,101 @@ func refGenesisHash(g ledger.Genesis) ledger.Hash {
 	for _, x := range g.Grants {
 		grants = append(grants, []any{x.Key[:], uint64(x.Credits)})
 	}
-	p := g.Params
-	params := []any{
-		uint64(p.Heartbeat / 1e6), uint64(p.AnnounceWindow / 1e6), uint64(p.SamplingGrace / 1e6), uint64(p.RetryRound / 1e6),
-		uint64(p.Custody), uint64(p.Allowance), uint64(p.AllowancePerDay), uint64(p.MaxPending),
-	}
-	values := refPut([]any{g.ChainID, uint64(g.Time.UnixMilli()), validators, params, grants})
+	values := refPut([]any{g.ChainID, uint64(g.Time.UnixMilli()), validators, refInts(refParams(g.Params)), grants})
 	return sha256.Sum256(append([]byte("granary/genesis/v1"), values...))
+}
+
+// Places in the list of parameters.
+const (
+	refAnnounceWindow  = 1
+	refAllowance       = 5
+	refAllowancePerDay = 6
+	refMaxPending      = 7
+	refVoteWindow      = 8
+	refNameTerm        = 9
+	refNameCost        = 10
+)
+
+func refParams(p ledger.Params) []int64 {
+	return []int64{
+		int64(p.Heartbeat / 1e6), int64(p.AnnounceWindow / 1e6), int64(p.SamplingGrace / 1e6), int64(p.RetryRound / 1e6),
+		int64(p.Custody), p.Allowance, p.AllowancePerDay, p.MaxPending,
+		int64(p.VoteWindow / 1e6), int64(p.NameTerm / 1e6), p.NameCost,
+	}
+}
+
+func refInts(list []int64) []any {
+	out := []any{}
+	for _, n := range list {
+		out = append(out, uint64(n))
+	}
+	return out
+}
+
+// refValues is what the heads commit to: section 4.7.
+func (l *refLedger) refValues() map[string][]byte {
+	number := func(letter string, n uint64) string {
+		return string(binary.BigEndian.AppendUint64([]byte(letter), n))
+	}
+	list := func(t refTrail) []any { return []any{t.latest, t.count} }
+	out := map[string][]byte{"p": refPut([]any{l.g.ChainID, refInts(l.params), uint64(len(l.sets) - 1)})}
+	for n, set := range l.sets {
+		out[number("s", uint64(n))], _ = json.Marshal(set)
+	}
+	for id, b := range l.blocks {
+		pending, _ := l.pending(id)
+		out["b"+string(id[:])] = refPut([]any{b.latest, uint64(pending), b.certificate, uint64(b.until)})
+	}
+	for key, a := range l.accounts {
+		seen := uint64(0)
+		for i := range uint64(64) {
+			if i <= a.highest && a.used[a.highest-i] {
+				seen |= 1 << i
+			}
+		}
+		out["k"+string(key[:])] = refPut([]any{uint64(a.credits), []any{a.highest, seen}, a.pending, list(a.trail)})
+	}
+	for name, n := range l.names {
+		out["w"+name] = refPut([]any{n.owner[:], uint64(n.until), n.target, list(n.trail)})
+	}
+	for index, p := range l.proposals {
+		voters := []byte{}
+		for _, v := range p.voters {
+			voters = append(voters, v[:]...)
+		}
+		out[number("g", index)] = refPut([]any{p.proposer[:], uint64(p.deadline), voters, p.decision})
+	}
+	for key, index := range l.proposed {
+		out["o"+string(key[:])] = refPut(index)
+	}
+	return out
+}
+
+// refStateRoot is the root of the tree over the hashes of keys, by their bits.
+func refStateRoot(values map[string][]byte) ledger.Hash {
+	leaves := map[ledger.Hash][]byte{}
+	for key, value := range values {
+		leaves[sha256.Sum256([]byte(key))] = value
+	}
+	return refSubtree(leaves, 0)
+}
+
+func refSubtree(leaves map[ledger.Hash][]byte, depth int) ledger.Hash {
+	if len(leaves) == 0 {
+		return ledger.Hash{}
+	}
+	if len(leaves) == 1 {
+		for path, value := range leaves {
+			hash := sha256.Sum256(value)
+			return sha256.Sum256(append(append([]byte{0}, path[:]...), hash[:]...))
+		}
+	}
+	halves := [2]map[ledger.Hash][]byte{{}, {}}
+	for path, value := range leaves {
+		halves[path[depth/8]>>(7-depth%8)&1][path] = value
+	}
+	left, right := refSubtree(halves[0], depth+1), refSubtree(halves[1], depth+1)
+	return sha256.Sum256(append(append([]byte{1}, left[:]...), right[:]...))
 }
 
 func (l *refLedger) add(kind uint64, payload any) uint64 {
@@ -328,19 +644,32 @@ func (l *refLedger) add(kind uint64, payload any) uint64 {
 }
 
 func (l *refLedger) head() ledger.Head {
-	return ledger.Head{Size: uint64(len(l.entries)), Root: slowRoot(l.entries)}
+	return ledger.Head{Size: uint64(len(l.entries)), Root: slowRoot(l.entries), State: refStateRoot(l.refValues())}
 }
 
 func refAppHash(h ledger.Head) ledger.Hash {
 	b := binary.LittleEndian.AppendUint64([]byte("granary/head/v1"), h.Size)
-	return sha256.Sum256(append(b, h.Root[:]...))
+	return sha256.Sum256(append(append(b, h.Root[:]...), h.State[:]...))
 }
 
-func (l *refLedger) total() (sum int64) {
-	for _, v := range l.g.Validators {
+func refTotal(set []ledger.Validator) (sum int64) {
+	for _, v := range set {
 		sum += v.Power
 	}
 	return sum
+}
+
+// set is the present one.
+func (l *refLedger) set() []ledger.Validator { return l.sets[len(l.sets)-1] }
+
+// who is the validator with an attest key, -1 if none.
+func (l *refLedger) who(attest ledger.PublicKey) int {
+	for i, v := range l.set() {
+		if v.Attest == attest {
+			return i
+		}
+	}
+	return -1
 }
 
 func (l *refLedger) kept(id erasure.ID) bool {
@@ -374,7 +703,7 @@ func (l *refLedger) apply(millis int64, txs [][]byte) []uint32 {
 		switch {
 		case a == nil || a.status != "pending":
 		case a.height+1 == l.height:
-			a.deadline = l.now + l.g.Params.AnnounceWindow.Milliseconds()
+			a.deadline = l.now + l.params[refAnnounceWindow]
 		case l.now >= a.deadline:
 			a.status = "expired"
 			l.accounts[a.tx.sender].pending = 0
@@ -388,8 +717,8 @@ func (l *refLedger) apply(millis int64, txs [][]byte) []uint32 {
 	return codes
 }
 
-func (l *refLedger) outcome(kind, index uint64, a *refAnnouncement) {
-	l.add(kind, []any{index, a.tx.id[:], uint64(a.power), uint64(l.total())})
+func (l *refLedger) outcome(kind, index uint64, a *refAnnouncement) uint64 {
+	return l.add(kind, []any{index, a.tx.id[:], uint64(a.power), uint64(refTotal(a.set))})
 }
 
 func (l *refLedger) transaction(raw []byte) uint32 {
@@ -408,14 +737,36 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 		return refNonce
 	}
 	allowance := int64(0)
-	if p := l.g.Params; tx.kind == 1 && known == nil && l.handedOut[l.now/refDay]+p.Allowance <= p.AllowancePerDay {
-		allowance = p.Allowance
+	if p := l.params; tx.kind == 1 && known == nil && l.handedOut[l.now/refDay]+p[refAllowance] <= p[refAllowancePerDay] {
+		allowance = p[refAllowance]
 		account.credits = allowance
 	}
-	if tx.kind == 1 {
+	switch tx.kind {
+	case 1:
 		code = l.checkRecord(tx, account)
-	} else {
+	case 2:
 		code = l.checkItems(tx)
+	case 3:
+		code = refOK
+		if tx.credits > account.credits || !l.room(tx.to, tx.credits) {
+			code = refCredits
+		}
+	case 4:
+		code = l.checkNaming(tx, account)
+	case 5:
+		code = refNotValidator
+		if l.who(tx.sender) >= 0 {
+			_, code = l.changed(tx.change)
+		}
+	case 6:
+		code = l.checkVote(tx)
+	case 7:
+		code = refNotValidator
+		if l.who(tx.sender) >= 0 {
+			if code = refOK; !refSetOK(l.rotated(tx)) {
+				code = refChange
+			}
+		}
 	}
 	if code != refOK {
 		return code
@@ -431,26 +782,211 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 	account.used[tx.nonce] = true
 	account.highest = max(account.highest, tx.nonce)
 	l.accounts[tx.sender] = &account
-	if tx.kind == 1 {
-		l.announce(index, tx, &account)
-		return refOK
-	}
-	for _, item := range tx.items {
-		if who, code := l.counts(item, tx.sender); code == refOK {
-			a := l.announcements[item.index]
-			a.attested[who] = true
-			a.power += l.g.Validators[who].Power
+	l.do(index, tx, &account)
+	return refOK
+}
+
+// do is what follows from an accepted transaction.
+func (l *refLedger) do(index uint64, tx refTx, account *refAccount) {
+	switch tx.kind {
+	case 1:
+		l.announce(index, tx, account)
+	case 2:
+		for _, item := range tx.items {
+			if who, code := l.counts(item, tx.sender); code == refOK {
+				a := l.announcements[item.index]
+				a.attested[who] = true
+				a.power += a.set[who].Power
+			}
 		}
+		for _, item := range tx.items {
+			l.certify(item)
+		}
+	case 3:
+		account.credits -= tx.credits
+		account.trail.add(index)
+		l.receive(index, tx.to, tx.credits)
+	case 4:
+		n := l.names[tx.name]
+		if n == nil {
+			n = &refName{}
+			l.names[tx.name] = n
+		}
+		if l.now >= n.until {
+			n.owner, n.until, n.target = tx.sender, l.now, []byte{}
+		}
+		if tx.terms > 0 {
+			account.credits -= tx.credits
+			account.trail.add(index)
+			n.until += tx.terms * l.params[refNameTerm]
+		}
+		if len(tx.target) > 0 {
+			n.target = tx.target
+		}
+		if len(tx.owner) > 0 {
+			n.owner = ledger.PublicKey(tx.owner)
+		}
+		n.trail.add(index)
+	case 5:
+		proposer := l.set()[l.who(tx.sender)].Consensus
+		l.proposals[index] = &refProposal{
+			change: tx.change, proposer: proposer, deadline: l.now + l.params[refVoteWindow], voters: []ledger.PublicKey{proposer},
+		}
+		l.proposed[proposer] = index
+		l.enact(index)
+	case 6:
+		p := l.proposals[tx.index]
+		voter := l.set()[l.who(tx.sender)].Consensus
+		if tx.approve {
+			p.voters = append(p.voters, voter)
+			l.enact(tx.index)
+		} else {
+			p.voters = slices.DeleteFunc(p.voters, func(v ledger.PublicKey) bool { return v == voter })
+		}
+	case 7:
+		l.sets = append(l.sets, l.rotated(tx))
 	}
-	for _, item := range tx.items {
-		l.certify(item)
+}
+
+func (l *refLedger) room(key ledger.PublicKey, credits int64) bool {
+	a := l.accounts[key]
+	return a == nil || a.credits <= 1<<62-credits
+}
+
+func (l *refLedger) receive(index uint64, key ledger.PublicKey, credits int64) {
+	if l.accounts[key] == nil {
+		l.accounts[key] = &refAccount{used: map[uint64]bool{}}
+	}
+	l.accounts[key].credits += credits
+	l.accounts[key].trail.add(index)
+}
+
+func (l *refLedger) rotated(tx refTx) []ledger.Validator {
+	set := slices.Clone(l.set())
+	set[l.who(tx.sender)].Attest = tx.attest
+	return set
+}
+
+func (l *refLedger) checkNaming(tx refTx, account refAccount) uint32 {
+	n := l.names[tx.name]
+	owned := n != nil && l.now < n.until
+	until := l.now
+	if owned {
+		until = n.until
+	}
+	term := l.params[refNameTerm]
+	switch {
+	case owned && n.owner != tx.sender, !owned && tx.terms == 0:
+		return refNotOwner
+	case tx.credits != tx.terms*l.params[refNameCost], tx.credits > account.credits:
+		return refCredits
+	case until+tx.terms*term > l.now+10*term:
+		return refKeep
+	case len(tx.target) > 0 && l.blocks[erasure.ID(tx.target)] == nil:
+		return refUnknown
 	}
 	return refOK
+}
+
+// changed is the set after a change, or why it cannot be made.
+func (l *refLedger) changed(c refChangeTo) ([]ledger.Validator, uint32) {
+	set := slices.Clone(l.set())
+	place := func(key ledger.PublicKey) int {
+		return slices.IndexFunc(set, func(v ledger.Validator) bool { return v.Consensus == key })
+	}
+	ok := true
+	switch c.kind {
+	case 1:
+		if i := place(c.validator.Consensus); i >= 0 {
+			a, b := set[i], c.validator
+			ok = a.Name != b.Name || a.Power != b.Power || a.Attest != b.Attest || !bytes.Equal(a.Peer, b.Peer)
+			set[i] = c.validator
+		} else {
+			set = append(set, c.validator)
+		}
+	case 2:
+		if i := place(c.remove); i >= 0 {
+			set = slices.Delete(set, i, i+1)
+		} else {
+			ok = false
+		}
+	case 3:
+		for _, i := range []int{0, 2, 3, 4} {
+			ok = ok && c.params[i] == l.params[i]
+		}
+	case 4:
+		ok = l.room(c.to, c.credits)
+	}
+	if !ok || !refSetOK(set) {
+		return nil, refChange
+	}
+	return set, refOK
+}
+
+// carried is the power in favour among the present set, and of all.
+func (l *refLedger) carried(voters []ledger.PublicKey) (power, total int64) {
+	for _, v := range l.set() {
+		if slices.Contains(voters, v.Consensus) {
+			power += v.Power
+		}
+	}
+	return power, refTotal(l.set())
+}
+
+func (l *refLedger) checkVote(tx refTx) uint32 {
+	who := l.who(tx.sender)
+	if who < 0 {
+		return refNotValidator
+	}
+	p := l.proposals[tx.index]
+	if p == nil {
+		return refUnknown
+	}
+	present := slices.ContainsFunc(l.set(), func(v ledger.Validator) bool { return v.Consensus == p.proposer })
+	if p.decision != 0 || l.now >= p.deadline || l.proposed[p.proposer] != tx.index || !present {
+		return refExpired
+	}
+	voter := l.set()[who].Consensus
+	if slices.Contains(p.voters, voter) == tx.approve {
+		return refAttested
+	}
+	voters := slices.Clone(p.voters)
+	if tx.approve {
+		voters = append(voters, voter)
+	} else {
+		voters = slices.DeleteFunc(voters, func(v ledger.PublicKey) bool { return v == voter })
+	}
+	if power, total := l.carried(voters); 3*power > 2*total {
+		_, code := l.changed(p.change)
+		return code
+	}
+	return refOK
+}
+
+func (l *refLedger) enact(index uint64) {
+	p := l.proposals[index]
+	power, total := l.carried(p.voters)
+	if 3*power <= 2*total {
+		return
+	}
+	set, _ := l.changed(p.change)
+	p.decision = l.add(4, []any{index, uint64(power), uint64(total)})
+	switch p.change.kind {
+	case 1, 2:
+		l.sets = append(l.sets, set)
+	case 3:
+		l.params = p.change.params
+	case 4:
+		l.receive(p.decision, p.change.to, p.change.credits)
+	}
 }
 
 func (l *refLedger) checkRecord(tx refTx, account refAccount) uint32 {
 	if tx.length*tx.keep > account.credits {
 		return refCredits
+	}
+	if n := l.names[tx.namespace]; tx.namespace != "" && (n == nil || l.now >= n.until || n.owner != tx.sender) {
+		return refNotOwner
 	}
 	if l.kept(tx.id) {
 		if l.blocks[tx.id].until+tx.keep*refDay > l.now+3650*refDay {
@@ -461,7 +997,7 @@ func (l *refLedger) checkRecord(tx refTx, account refAccount) uint32 {
 	if account.pending != 0 {
 		return refPending
 	}
-	if count, bytes := l.pending(tx.id); count == 0 && bytes+tx.rows() > l.g.Params.MaxPending {
+	if count, bytes := l.pending(tx.id); count == 0 && bytes+tx.rows() > l.params[refMaxPending] {
 		return refFull
 	}
 	return refOK
@@ -469,10 +1005,12 @@ func (l *refLedger) checkRecord(tx refTx, account refAccount) uint32 {
 
 func (l *refLedger) announce(index uint64, tx refTx, account *refAccount) {
 	account.credits -= tx.length * tx.keep
-	a := &refAnnouncement{tx: tx, status: "pending", height: l.height, attested: map[int]bool{}}
+	account.trail.add(index)
+	a := &refAnnouncement{tx: tx, status: "pending", height: l.height, attested: map[int]bool{}, set: l.set()}
 	if l.blocks[tx.id] == nil {
 		l.blocks[tx.id] = &refBlock{}
 	}
+	l.blocks[tx.id].latest = index
 	if l.kept(tx.id) {
 		a.status = "certified"
 		l.blocks[tx.id].until += tx.keep * refDay
@@ -491,7 +1029,12 @@ func (l *refLedger) counts(item refItem, sender ledger.PublicKey) (int, uint32) 
 	if a.status == "expired" {
 		return 0, refExpired
 	}
-	for i, v := range l.g.Validators {
+	for i, v := range a.set {
+		for _, now := range l.set() {
+			if now.Consensus == v.Consensus {
+				v.Attest = now.Attest
+			}
+		}
 		if v.Attest == sender {
 			if a.attested[i] {
 				return 0, refAttested
@@ -518,11 +1061,11 @@ func (l *refLedger) checkItems(tx refTx) uint32 {
 
 func (l *refLedger) certify(item refItem) {
 	a := l.announcements[item.index]
-	if a == nil || a.status != "pending" || 3*a.power <= 2*l.total() {
+	if a == nil || a.status != "pending" || 3*a.power <= 2*refTotal(a.set) {
 		return
 	}
-	l.outcome(2, item.index, a)
 	b := l.blocks[a.tx.id]
+	b.certificate = l.outcome(2, item.index, a)
 	b.certified, b.until = true, l.now
 	for _, other := range l.announcements {
 		if other.tx.id == a.tx.id && other.status == "pending" {

@@ -14,10 +14,11 @@ import (
 //
 // A State is not safe for concurrent use.
 type State struct {
-	kv   KV
-	net  network
-	meta meta
-	sets map[uint64][]Validator // read from kv before
+	kv    KV
+	net   network
+	meta  meta
+	sets  map[uint64][]Validator // read from kv before
+	dirty map[string][]byte      // what the state root does not cover yet; nil: nobody will ask for one
 }
 
 // Init begins a network in an empty KV: height 0, and a log of one entry, the
@@ -29,16 +30,12 @@ func Init(kv KV, g Genesis) (*State, error) {
 	if kv.Get(keyMeta()) != nil {
 		return nil, fmt.Errorf("begin network %s: the store holds one already", g.ChainID)
 	}
-	s := &State{kv: kv, net: network{Chain: g.ChainID, Params: g.Params.body()}, sets: make(map[uint64][]Validator)}
+	s := &State{kv: kv, net: network{Chain: g.ChainID, Params: g.Params.body()}, sets: make(map[uint64][]Validator), dirty: make(map[string][]byte)}
 	s.meta.Millis = g.Time.UnixMilli()
 	if err := s.put(keyNetwork(), s.net); err != nil {
 		return nil, err
 	}
-	set, err := json.Marshal(g.Validators)
-	if err != nil {
-		return nil, fmt.Errorf("encode validators: %w", err)
-	}
-	if err := kv.Put(keySet(0), set); err != nil {
+	if err := s.storeSet(g.Validators); err != nil {
 		return nil, err
 	}
 	for _, grant := range g.Grants {
@@ -53,13 +50,26 @@ func Init(kv KV, g Genesis) (*State, error) {
 	if err := w.add(Entry{Kind: EntryGenesis, Genesis: g.Hash()}); err != nil {
 		return nil, err
 	}
+	if err := s.commit(); err != nil {
+		return nil, err
+	}
 	return s, s.put(keyMeta(), s.meta)
+}
+
+// storeSet stores the present validators under their number.
+func (s *State) storeSet(set []Validator) error {
+	raw, err := json.Marshal(set)
+	if err != nil {
+		return fmt.Errorf("encode validators: %w", err)
+	}
+	delete(s.sets, s.net.Set)
+	return s.putRaw(keySet(s.net.Set), raw)
 }
 
 // Load returns the state that kv holds: ErrNotFound if it holds none,
 // ErrCorrupt if it cannot be read.
 func Load(kv KV) (*State, error) {
-	s := &State{kv: kv, sets: make(map[uint64][]Validator)}
+	s := &State{kv: kv, sets: make(map[uint64][]Validator), dirty: make(map[string][]byte)}
 	found, err := s.get(keyMeta(), &s.meta)
 	if err != nil {
 		return nil, err
@@ -87,10 +97,10 @@ func (s *State) Height() int64 { return s.meta.Height }
 func (s *State) Time() time.Time { return fromMillis(s.meta.Millis) }
 
 // Head returns the head of the log.
-func (s *State) Head() Head { return Head{Size: s.meta.Size, Root: s.meta.Root} }
+func (s *State) Head() Head { return Head{Size: s.meta.Size, Root: s.meta.Root, State: s.meta.State} }
 
 // Validators returns the present set. The caller must not modify it.
-func (s *State) Validators() ([]Validator, error) { return s.set(s.meta.Set) }
+func (s *State) Validators() ([]Validator, error) { return s.set(s.net.Set) }
 
 // set returns validator set number n.
 func (s *State) set(n uint64) ([]Validator, error) {
@@ -106,6 +116,16 @@ func (s *State) set(n uint64) ([]Validator, error) {
 	}
 	s.sets[n] = set
 	return set, nil
+}
+
+// SetOf returns the validators that certify the announcement at a log index, in
+// the order of their shares: ErrNotFound if that entry is none.
+func (s *State) SetOf(index uint64) ([]Validator, error) {
+	var a announced
+	if found, err := s.get(keyAnnounced(index), &a); err != nil || !found {
+		return nil, firstError(err, ErrNotFound)
+	}
+	return s.set(a.Set)
 }
 
 // Status is where an announcement stands.
@@ -231,16 +251,9 @@ func (s *State) Block(id erasure.ID) (Block, error) {
 	return out, err
 }
 
-// Account is what belongs to a key.
-type Account struct {
-	Credits int64  // byte-days
-	Nonce   uint64 // the highest nonce used; the next one up is free
-	Pending uint64 // log index of its pending announcement; 0: none
-}
-
 // Account returns the account of a key. A key that has none yet has what it
 // would get as a newcomer today.
 func (s *State) Account(key PublicKey) (Account, error) {
 	a, _, err := s.account(key, s.meta.Millis)
-	return Account{Credits: a.Credits, Nonce: a.Nonces.Last, Pending: a.Pending}, err
+	return a.exported(), err
 }

@@ -494,18 +494,6 @@ func TestKeepIsBounded(t *testing.T) {
 	}
 }
 
-func TestReservedThingsAreNotYet(t *testing.T) {
-	n := newNode(t, testGenesis())
-	for _, kind := range []ledger.Kind{ledger.KindTransfer, ledger.KindName, ledger.KindPropose, ledger.KindVote} {
-		n.refuse(t, envelope(t, "alice", kind, 1, []any{}), ledger.ErrNotYet)
-	}
-	r := record("a", 1, 1)
-	r.Namespace = "ethereum"
-	if _, err := ledger.SignAnnounce(testChain, key("alice"), 1, r); !errors.Is(err, ledger.ErrNotYet) {
-		t.Errorf("namespace: %v", err)
-	}
-}
-
 func TestStateOfNothingIsNotFound(t *testing.T) {
 	n := newNode(t, testGenesis())
 	if _, err := n.Block(record("a", 1, 1).ID()); !errors.Is(err, ledger.ErrNotFound) {

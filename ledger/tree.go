@@ -99,7 +99,7 @@ func (s *State) HeadAt(height int64) (Head, error) {
 	return s.headOf(uint64(size))
 }
 
-// headOf returns the head that the log had at a size from 1 to the present one.
+// headOf returns the head that the log had at a size that a height ended with.
 func (s *State) headOf(size uint64) (Head, error) {
 	covered, err := s.rangeTo(size)
 	if err != nil {
@@ -109,7 +109,8 @@ func (s *State) headOf(size uint64) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("%w: log: %v", ErrCorrupt, err)
 	}
-	return Head{Size: size, Root: Hash(root)}, nil
+	state, err := s.stateRoot(size)
+	return Head{Size: size, Root: Hash(root), State: state}, err
 }
 
 // Inclusion returns the path from entry number index to the root that the log

@@ -21,15 +21,15 @@ const (
 // Kind says what a transaction does. The numbers are part of the format.
 type Kind uint64
 
-// The kinds of transaction. Those from KindTransfer on are reserved: they parse
-// as ErrNotYet.
+// The kinds of transaction.
 const (
 	KindAnnounce Kind = 1 // a publisher says that a block exists
 	KindAttest   Kind = 2 // a validator says that it checked blocks and keeps its share
 	KindTransfer Kind = 3 // credits change hands
-	KindName     Kind = 4 // a name changes
-	KindPropose  Kind = 5 // a change of validators or parameters is put to the vote
-	KindVote     Kind = 6 // and voted on
+	KindName     Kind = 4 // a name is taken, paid for, pointed at a block or given away
+	KindPropose  Kind = 5 // a validator puts a change to the vote
+	KindVote     Kind = 6 // another agrees
+	KindRotate   Kind = 7 // a validator changes its attest key
 )
 
 // String names the kind.
@@ -47,6 +47,8 @@ func (k Kind) String() string {
 		return "propose"
 	case KindVote:
 		return "vote"
+	case KindRotate:
+		return "rotate"
 	}
 	return fmt.Sprintf("kind %d", uint64(k))
 }
@@ -67,23 +69,34 @@ type Tx struct {
 	Sender    PublicKey
 	Record    Record        // KindAnnounce
 	Attested  []Attestation // KindAttest: 1 to MaxAttestations, by ascending Index
+	Transfer  Transfer      // KindTransfer
+	Naming    Naming        // KindName
+	Change    Change        // KindPropose
+	Vote      Vote          // KindVote
+	Attest    PublicKey     // KindRotate: the sender's key from now on
 	Signature [ed25519.SignatureSize]byte
+}
+
+// Sign returns tx, of which only Kind and the field that belongs to it count,
+// signed by key for the network with the given chain ID. It returns what ParseTx
+// would say of it.
+func Sign(chain string, key ed25519.PrivateKey, nonce uint64, tx Tx) ([]byte, error) {
+	tx.Nonce = nonce
+	return tx.sign(chain, key)
 }
 
 // SignAnnounce returns the transaction that announces r on the network with the
 // given chain ID; the public half of key becomes the publisher. It returns an
 // error of Record.Validate, or ErrMalformed for a key or chain ID that is none.
 func SignAnnounce(chain string, key ed25519.PrivateKey, nonce uint64, r Record) ([]byte, error) {
-	tx := Tx{Kind: KindAnnounce, Nonce: nonce, Record: r}
-	return tx.sign(chain, key)
+	return Sign(chain, key, nonce, Tx{Kind: KindAnnounce, Record: r})
 }
 
 // SignAttest returns the transaction by which a validator, whose attest key is
 // key, attests list on the network with the given chain ID. It returns
 // ErrMalformed unless list is as Tx.Attested says.
 func SignAttest(chain string, key ed25519.PrivateKey, nonce uint64, list []Attestation) ([]byte, error) {
-	tx := Tx{Kind: KindAttest, Nonce: nonce, Attested: list}
-	return tx.sign(chain, key)
+	return Sign(chain, key, nonce, Tx{Kind: KindAttest, Attested: list})
 }
 
 // txEnvelope is what travels: a body and the signature over it.
@@ -93,8 +106,7 @@ type txEnvelope struct {
 	Signature [ed25519.SignatureSize]byte
 }
 
-// txBody is what is signed. The payload is opaque here, so that what is reserved
-// can hold anything.
+// txBody is what is signed.
 type txBody struct {
 	_       struct{} `cbor:",toarray"`
 	Kind    Kind
@@ -119,23 +131,88 @@ func ParseTx(raw []byte) (Tx, error) {
 		return Tx{}, err
 	}
 	tx := Tx{Kind: b.Kind, Nonce: b.Nonce, Sender: b.Sender, Signature: e.Signature}
-	var err error
-	switch tx.Kind {
-	case KindAnnounce:
-		tx.Record, err = parseRecord(b.Payload, b.Sender)
-	case KindAttest:
-		if err = unmarshal(b.Payload, &tx.Attested); err == nil {
-			err = checkAttested(tx.Attested)
-		}
-	case KindTransfer, KindName, KindPropose, KindVote:
-		err = notYet("%s transaction", tx.Kind)
-	default:
-		err = malformed("transaction of %s", tx.Kind)
-	}
-	if err != nil {
+	if err := tx.parse(b.Payload); err != nil {
 		return Tx{}, err
 	}
 	return tx, nil
+}
+
+// parse reads the payload of tx's kind and checks it.
+func (tx *Tx) parse(payload []byte) (err error) {
+	switch tx.Kind {
+	case KindAnnounce:
+		tx.Record, err = parseRecord(payload, tx.Sender)
+		return err // with its own reasons
+	case KindAttest:
+		err = unmarshal(payload, &tx.Attested)
+	case KindTransfer:
+		err = unmarshal(payload, &tx.Transfer)
+	case KindName:
+		tx.Naming, err = parseNaming(payload)
+	case KindPropose:
+		tx.Change, err = parseChange(payload)
+	case KindVote:
+		tx.Vote, err = parseVote(payload)
+	case KindRotate:
+		var b rotateBody
+		err = unmarshal(payload, &b)
+		tx.Attest = b.Attest
+	}
+	if err != nil {
+		return err
+	}
+	return tx.validate()
+}
+
+// validate returns what is wrong with the field that belongs to tx's kind.
+func (tx Tx) validate() error {
+	switch tx.Kind {
+	case KindAnnounce:
+		return tx.Record.Validate()
+	case KindAttest:
+		return checkAttested(tx.Attested)
+	case KindTransfer:
+		if tx.Transfer.Credits < 1 || tx.Transfer.Credits > MaxCredits || tx.Transfer.To == tx.Sender {
+			return malformed("transfer of %d credits to %s", tx.Transfer.Credits, tx.Transfer.To)
+		}
+		return nil
+	case KindName:
+		return tx.Naming.validate()
+	case KindPropose:
+		return tx.Change.validate()
+	case KindVote:
+		return nil
+	case KindRotate:
+		if tx.Attest == tx.Sender {
+			return malformed("rotation to the same key")
+		}
+		return nil
+	}
+	return malformed("transaction of %s", tx.Kind)
+}
+
+// payload encodes the field that belongs to tx's kind.
+func (tx Tx) payload() any {
+	switch tx.Kind {
+	case KindAnnounce:
+		return tx.Record.body()
+	case KindAttest:
+		return tx.Attested
+	case KindTransfer:
+		return tx.Transfer
+	case KindName:
+		return tx.Naming.body()
+	case KindPropose:
+		return tx.Change.body()
+	case KindVote:
+		return tx.Vote.body()
+	}
+	return rotateBody{Attest: tx.Attest}
+}
+
+type rotateBody struct {
+	_      struct{} `cbor:",toarray"`
+	Attest PublicKey
 }
 
 // Encode returns the bytes that ParseTx read. tx must come from ParseTx.
@@ -191,20 +268,10 @@ func (tx Tx) encode() ([]byte, error) {
 
 // body checks the payload and returns what is signed.
 func (tx Tx) body() ([]byte, error) {
-	var payload []byte
-	var err error
-	switch tx.Kind {
-	case KindAnnounce:
-		if err = tx.Record.Validate(); err == nil {
-			payload, err = encoder.Marshal(tx.Record.body())
-		}
-	case KindAttest:
-		if err = checkAttested(tx.Attested); err == nil {
-			payload, err = encoder.Marshal(tx.Attested)
-		}
-	default:
-		err = notYet("%s transaction", tx.Kind)
+	if err := tx.validate(); err != nil {
+		return nil, err
 	}
+	payload, err := encoder.Marshal(tx.payload())
 	if err != nil {
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func TestBadTransactionsAreRefusedWithTheirReason(t *testing.T) {
 		want    error
 	}{
 		"kind 0":                {0, good, malformed},
-		"kind 7":                {7, good, malformed},
+		"kind 8":                {8, good, malformed},
 		"huge kind":             {1<<64 - 1, good, malformed},
 		"record version 2":      {1, with(0, 2), ledger.ErrNotYet},
 		"another ID":            {1, with(1, make([]byte, 32)), ledger.ErrID},
@@ -197,7 +197,8 @@ func TestBadTransactionsAreRefusedWithTheirReason(t *testing.T) {
 		"length in 9 bytes":     {1, with(3, cbor.RawMessage("\x1b\x00\x00\x00\x00\x00\x00\x03\xe8")), malformed},
 		"keep 0":                {1, with(7, 0), malformed},
 		"keep 2^32":             {1, with(7, 1<<32), malformed},
-		"a namespace":           {1, with(8, "ethereum"), ledger.ErrNotYet},
+		"a namespace":           {1, with(8, "ethereum"), ledger.ErrNotOwner},
+		"no namespace":          {1, with(8, "Ethereum"), malformed},
 		"null peers":            {1, with(9, nil), malformed},
 		"peers as map":          {1, with(9, map[int]int{}), malformed},
 		"indefinite peers":      {1, with(9, cbor.RawMessage("\x9f\xff")), malformed},
@@ -235,7 +236,11 @@ func TestBadTransactionsAreRefusedWithTheirReason(t *testing.T) {
 }
 
 func TestNoByteOfATransactionCanChange(t *testing.T) {
-	for _, raw := range [][]byte{announce(t, "alice", 1, record("a", 1000, 1)), attest(t, 0, 1, to(1, record("a", 1000, 1)))} {
+	for _, raw := range [][]byte{
+		announce(t, "alice", 1, record("a", 1000, 1)), attest(t, 0, 1, to(1, record("a", 1000, 1))), transfer(t, "alice", 1, "bob", 1),
+		naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}),
+		propose(t, 0, 1, joining(1)), vote(t, 0, 1, 3, true), rotate(t, "alice", 1, "bob"),
+	} {
 		for i := range raw {
 			for bit := range 8 {
 				bad := bytes.Clone(raw)
@@ -272,6 +277,7 @@ func TestReasonsSurviveAWire(t *testing.T) {
 	for _, want := range []error{
 		ledger.ErrMalformed, ledger.ErrSignature, ledger.ErrID, ledger.ErrNotYet, ledger.ErrNonce, ledger.ErrCredits,
 		ledger.ErrPending, ledger.ErrFull, ledger.ErrKeep, ledger.ErrNotValidator, ledger.ErrUnknown, ledger.ErrAttested, ledger.ErrExpired,
+		ledger.ErrNotOwner, ledger.ErrChange, ledger.ErrWaiting,
 	} {
 		code := ledger.Code(errors.Join(errors.New("while busy"), want))
 		if code <= ledger.CodeOther || seen[code] {
@@ -292,7 +298,14 @@ func TestReasonsSurviveAWire(t *testing.T) {
 func FuzzParseTx(f *testing.F) {
 	f.Add(announce(f, "alice", 1, record("a", 1000, 1)))
 	f.Add(attest(f, 0, 1, to(1, record("a", 1000, 1))))
-	f.Add(envelope(f, "alice", ledger.KindVote, 1, []any{}))
+	f.Add(transfer(f, "alice", 1, "bob", 5))
+	f.Add(naming(f, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}))
+	f.Add(vote(f, 0, 1, 3, true))
+	f.Add(rotate(f, "alice", 1, "bob"))
+	f.Add(propose(f, 0, 1, joining(1)))
+	f.Add(propose(f, 0, 1, ledger.Change{Kind: ledger.ChangeParams, Params: ledger.DefaultParams()}))
+	f.Add(propose(f, 0, 1, ledger.Change{Kind: ledger.ChangeRemove}))
+	f.Add(propose(f, 0, 1, ledger.Change{Kind: ledger.ChangeGrant, Grant: ledger.Grant{Credits: 1}}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		tx, err := ledger.ParseTx(raw)
 		if err != nil {

@@ -35,6 +35,7 @@ type heightVector struct {
 	Entries      []string    `json:"entries"`
 	Size         uint64      `json:"size"`
 	Root         ledger.Hash `json:"root"`
+	State        ledger.Hash `json:"state"`
 	AppHash      ledger.Hash `json:"app_hash"`
 }
 
@@ -122,7 +123,7 @@ func checkHeight(t *testing.T, s *ledger.State, i int, h heightVector) {
 			}
 		}
 	}
-	if got := s.Head(); got.Size != h.Size || got.Root != h.Root || got.AppHash() != h.AppHash {
+	if got := s.Head(); got.Size != h.Size || got.Root != h.Root || got.State != h.State || got.AppHash() != h.AppHash {
 		t.Fatalf("height %d: head %+v, want %+v", i, got, h)
 	}
 	for j, want := range h.Entries {
@@ -173,7 +174,7 @@ func refVectors(t *testing.T) ledgerVectors {
 			h.Entries = append(h.Entries, hex.EncodeToString(e))
 		}
 		head := l.head()
-		h.Size, h.Root, h.AppHash = head.Size, head.Root, refAppHash(head)
+		h.Size, h.Root, h.State, h.AppHash = head.Size, head.Root, head.State, refAppHash(head)
 		v.Heights = append(v.Heights, h)
 	}
 	announces := func(what, who string, nonce uint64, r ledger.Record) txVector {
@@ -221,6 +222,60 @@ func refVectors(t *testing.T) ledgerVectors {
 		announces("too long", "alice", 4, func() ledger.Record { r := a; r.Keep = 3650; return r }()),
 	)
 	height(time.Minute)
+	other := func(what, who string, nonce uint64, tx ledger.Tx) txVector {
+		return txVector{What: what, Hex: hex.EncodeToString(sign(t, who, nonce, tx))}
+	}
+	moves := func(credits int64) ledger.Tx {
+		return ledger.Tx{Kind: ledger.KindTransfer, Transfer: ledger.Transfer{To: ledger.KeyOf(key("erin")), Credits: credits}}
+	}
+	names := func(n ledger.Naming) ledger.Tx { return ledger.Tx{Kind: ledger.KindName, Naming: n} }
+	proposes := func(c ledger.Change) ledger.Tx { return ledger.Tx{Kind: ledger.KindPropose, Change: c} }
+	votes := func(at uint64, approve bool) ledger.Tx {
+		return ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: at, Approve: approve}}
+	}
+	height(time.Minute,
+		other("alice gives erin 20,000,000,000", "alice", 5, moves(2e10)),
+		other("bob has not that much", "bob", 4, moves(2e10)),
+		other("erin takes a name, which points at a", "erin", 1, names(ledger.Naming{Name: "archive", Terms: 1, Pay: 1e10, Target: a.ID()})),
+		other("another's name", "alice", 6, names(ledger.Naming{Name: "archive", Target: b.ID()})),
+		other("the wrong price", "erin", 2, names(ledger.Naming{Name: "other", Terms: 1, Pay: 1e10 - 1})),
+		other("a block that was never announced", "erin", 2, names(ledger.Naming{Name: "archive", Target: record("d.bin", 1, 1).ID()})),
+		other("erin gives it to alice", "erin", 2, names(ledger.Naming{Name: "archive", Target: b.ID(), Owner: ledger.KeyOf(key("alice"))})),
+	)
+	inName := record("e.bin", 1_000, 1)
+	inName.Namespace = "archive"
+	at := uint64(len(l.entries))
+	joins := validators(3, 2, 2, 1, 4)[4]
+	params := g.Params
+	params.NameCost = 7
+	fixed := params
+	fixed.Custody = 5
+	height(time.Minute,
+		announces("erin announces in a namespace that is not hers", "erin", 3, inName),
+		announces("alice does in hers", "alice", 6, inName),
+		other("a stranger proposes", "alice", 7, proposes(ledger.Change{Kind: ledger.ChangeRemove, Remove: joins.Consensus})),
+		other("custody is fixed", "attest 0", 3, proposes(ledger.Change{Kind: ledger.ChangeParams, Params: fixed})),
+		other("validator 0 proposes a fifth", "attest 0", 3, proposes(ledger.Change{Kind: ledger.ChangeValidator, Validator: joins})),
+		other("validator 1 proposes other parameters", "attest 1", 4, proposes(ledger.Change{Kind: ledger.ChangeParams, Params: params})),
+		other("validator 3 proposes a grant", "attest 3", 4, proposes(ledger.Change{Kind: ledger.ChangeGrant, Grant: ledger.Grant{Key: ledger.KeyOf(key("frank")), Credits: 500}})),
+		other("validator 1 agrees to the first: 5 of 8", "attest 1", 5, votes(at+1, true)),
+		other("again", "attest 1", 6, votes(at+1, true)),
+		other("validator 3 agrees: 6 of 8, it joins", "attest 3", 5, votes(at+1, true)),
+		other("too late", "attest 2", 2, votes(at+1, true)),
+		other("the fifth agrees to the second, with 4: 6 of 12", "attest 4", 1, votes(at+2, true)),
+		other("validator 0 agrees: 9 of 12", "attest 0", 4, votes(at+2, true)),
+		other("validator 3 takes its word back", "attest 3", 6, votes(at+3, false)),
+		other("validator 2 has another attest key from now on", "attest 2", 2, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key("attest 9"))}),
+		other("the new price", "alice", 7, names(ledger.Naming{Name: "cheap", Terms: 10, Pay: 70})),
+	)
+	height(time.Minute,
+		attests("the fifth came too late for what alice announced", 4, 2, to(at, inName)),
+		attests("the old key of validator 2", 2, 3, to(at, inName)),
+		attests("its new key", 9, 1, to(at, inName)),
+		attests("of 8: certified", 0, 5, to(at, inName)),
+		attests("it was, by 2 + 3 + 2", 1, 6, to(at, inName)),
+		other("validator 0 proposes that 3 leaves", "attest 0", 6, proposes(ledger.Change{Kind: ledger.ChangeRemove, Remove: validators(1, 1, 1, 1)[3].Consensus})),
+	)
 
 	for _, f := range []struct {
 		what string
@@ -232,14 +287,25 @@ func refVectors(t *testing.T) ledgerVectors {
 		{"empty", []byte{}},
 		{"too long", make([]byte, 4097)},
 		{"a byte after the end", append(announce(t, "alice", 1, a), 0)},
-		{"transfer, reserved", envelope(t, "alice", 3, 1, []any{})},
-		{"vote, reserved", envelope(t, "alice", 6, 1, cbor.RawMessage{0xf6})},
-		{"kind 7", envelope(t, "alice", 7, 1, []any{})},
+		{"a transfer", sign(t, "alice", 1, moves(1))},
+		{"a transfer of nothing", envelope(t, "alice", 3, 1, []any{make([]byte, 32), 0})},
+		{"a name", sign(t, "alice", 1, names(ledger.Naming{Name: "a-1", Terms: 10, Pay: 1, Target: a.ID(), Owner: ledger.KeyOf(key("bob"))}))},
+		{"a name that ends with a hyphen", envelope(t, "alice", 4, 1, []any{"a-", 1, 1, []byte{}, []byte{}})},
+		{"a name to which nothing is done", envelope(t, "alice", 4, 1, []any{"a", 0, 0, []byte{}, []byte{}})},
+		{"a name given to a key of zeros", envelope(t, "alice", 4, 1, []any{"a", 1, 1, []byte{}, make([]byte, 32)})},
+		{"a proposal of parameters", sign(t, "alice", 1, proposes(ledger.Change{Kind: ledger.ChangeParams, Params: params}))},
+		{"a proposal of kind 5", envelope(t, "alice", 5, 1, []any{5, []byte{0x80}})},
+		{"a vote", sign(t, "alice", 1, votes(1, true))},
+		{"a vote of 2", envelope(t, "alice", 6, 1, []any{1, 2})},
+		{"a rotation", sign(t, "alice", 1, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key("bob"))})},
+		{"a rotation to the same key", envelope(t, "alice", 7, 1, []any{aliceKey(t)})},
+		{"kind 8", envelope(t, "alice", 8, 1, []any{})},
 		{"record version 2", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 0, 2)...))},
 		{"an ID that does not follow", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 3, 999_999)...))},
 		{"a name with a slash", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 2, "a/b")...))},
 		{"keep of 3,651 days", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 7, 3651)...))},
-		{"a namespace, reserved", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 8, "ethereum")...))},
+		{"a namespace", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 8, "ethereum")...))},
+		{"a namespace in capitals", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 8, "ETH")...))},
 		{"five peers", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 9, [][]byte{{1}, {2}, {3}, {4}, {5}})...))},
 		{"the same peer twice", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 9, [][]byte{{1}, {1}})...))},
 		{"keep in three bytes", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 7, cbor.RawMessage{0x19, 0, 30})...))},
@@ -268,6 +334,12 @@ func refVectors(t *testing.T) ledgerVectors {
 		v.Shares = append(v.Shares, x)
 	}
 	return v
+}
+
+func aliceKey(t *testing.T) []byte {
+	t.Helper()
+	alice := ledger.KeyOf(key("alice"))
+	return alice[:]
 }
 
 func changed(list []any, i int, v any) []any {

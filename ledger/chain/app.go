@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	abci "github.com/cometbft/cometbft/abci/types"
+	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"go.etcd.io/bbolt"
 
 	"granary/ledger"
@@ -106,17 +107,51 @@ func (a *app) apply(req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock
 	if a.state, err = ledger.Load(bucket{a.tx.Bucket(bucketState)}); err != nil {
 		return nil, err
 	}
+	before, err := a.state.Validators()
+	if err != nil {
+		return nil, err
+	}
 	applied, err := a.state.Apply(req.Height, req.Time, req.Txs)
 	if err != nil {
 		return nil, err
 	}
+	after, err := a.state.Validators()
+	if err != nil {
+		return nil, err
+	}
 	hash := applied.Head.AppHash()
-	res := &abci.ResponseFinalizeBlock{AppHash: hash[:], TxResults: make([]*abci.ExecTxResult, len(req.Txs))}
+	res := &abci.ResponseFinalizeBlock{
+		AppHash: hash[:], TxResults: make([]*abci.ExecTxResult, len(req.Txs)),
+		ValidatorUpdates: changes(before, after),
+	}
 	for i, refused := range applied.Results {
 		// Only the code is hashed into the next header: texts may differ between versions.
 		res.TxResults[i] = &abci.ExecTxResult{Code: ledger.Code(refused)}
 	}
 	return res, nil
+}
+
+// changes is what the engine must know to go from one set to the next: it votes
+// by the new one two heights later. Attest keys and peers are none of its
+// business.
+func changes(before, after []ledger.Validator) []abci.ValidatorUpdate {
+	power := make(map[ledger.PublicKey]int64)
+	for _, v := range before {
+		power[v.Consensus] = v.Power
+	}
+	var out []abci.ValidatorUpdate
+	for _, v := range after {
+		if power[v.Consensus] != v.Power {
+			out = append(out, abci.UpdateValidator(v.Consensus[:], v.Power, cmted25519.KeyType))
+		}
+		delete(power, v.Consensus)
+	}
+	for _, v := range before {
+		if _, gone := power[v.Consensus]; gone {
+			out = append(out, abci.UpdateValidator(v.Consensus[:], 0, cmted25519.KeyType))
+		}
+	}
+	return out
 }
 
 // Commit makes what FinalizeBlock applied last, and tells who waits for it.

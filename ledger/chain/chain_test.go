@@ -69,6 +69,8 @@ type network struct {
 	ip      netip.Addr
 	ports   []int
 	nodes   []*chain.Chain // nil: down
+
+	candidates bool // nodes beyond the first validators have consensus keys, too
 }
 
 // newNetwork starts validators that all know each other, and leaves room for
@@ -91,7 +93,7 @@ func (n *network) config(i int) chain.Config {
 		Dir: filepath.Join(n.dir, fmt.Sprint(i)), Genesis: n.genesis,
 		NodeKey: key("node %d", i), IP: n.ip, Port: n.ports[i], Devnet: true,
 	}
-	if i < len(n.genesis.Validators) {
+	if i < len(n.genesis.Validators) || n.candidates {
 		cfg.Key = key("consensus %d", i)
 	}
 	for j := range n.genesis.Validators {

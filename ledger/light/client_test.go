@@ -240,7 +240,7 @@ func TestSubmitGivesTheReason(t *testing.T) {
 	}
 }
 
-func TestAccountAndNetworkAreHints(t *testing.T) {
+func TestAccountAndNetworkAreProven(t *testing.T) {
 	c := newSynth(t, 4)
 	c.publish("a")
 	cl, _ := client(t, c, light.Config{}, honest(c))

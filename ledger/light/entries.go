@@ -1,8 +1,8 @@
 package light
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -86,12 +86,15 @@ func (f Found) Record() ledger.Record { return f.Announcement.Tx.Record }
 
 // Find returns what is known about a block: its certificate and the announcement
 // that it is for, or else its latest announcement. If what providers have lies
-// beyond the verified head, that is updated. It returns ErrNotInLedger if all
-// providers that were asked say that it was never announced.
+// beyond the verified head, that is updated. It returns ErrNotInLedger if the
+// newest head proves that it was never announced.
 func (c *Client) Find(ctx context.Context, id erasure.ID) (Found, error) {
 	for try := 0; ; try++ {
 		f, err := c.find(ctx, id)
-		if !errors.Is(err, errAhead) {
+		if errors.Is(err, ErrNotInLedger) && try > 0 {
+			return f, c.absent(ctx, id)
+		}
+		if !errors.Is(err, errAhead) && !errors.Is(err, ErrNotInLedger) {
 			return f, err
 		}
 		// The header that commits to it comes a moment after it: the second try
@@ -108,6 +111,16 @@ func (c *Client) Find(ctx context.Context, id erasure.ID) (Found, error) {
 			}
 		}
 	}
+}
+
+// absent returns ErrNotInLedger if the verified head proves that a block was
+// never announced: that providers say so is not enough.
+func (c *Client) absent(ctx context.Context, id erasure.ID) error {
+	value, err := c.Value(ctx, ledger.BlockKey(id))
+	if err == nil && value != nil {
+		return fmt.Errorf("%w: block %s is in the ledger, and no provider has it", ErrUnreachable, id.Short())
+	}
+	return cmp.Or(err, fmt.Errorf("block %s: %w", id.Short(), ErrNotInLedger))
 }
 
 const (
@@ -173,46 +186,4 @@ func checkFound(r findReply, h ledger.Head, id erasure.ID) (Found, error) {
 		return Found{}, fmt.Errorf("entry %d is no outcome", f.OutcomeIndex)
 	}
 	return f, nil
-}
-
-// Account returns what belongs to a key. It is a hint: what one provider says.
-// A transaction signed by it is refused if it is wrong.
-func (c *Client) Account(ctx context.Context, key ledger.PublicKey) (ledger.Account, error) {
-	var account ledger.Account
-	err := c.each(ctx, func(peer string) error {
-		r, err := call[accountReply](ctx, c, peer, kindAccount, accountRequest{Key: key})
-		account = ledger.Account{Credits: r.Credits, Nonce: r.Nonce, Pending: r.Pending}
-		return err
-	})
-	return account, err
-}
-
-// Network returns the validators and parameters in force. Consensus keys and
-// powers are those that the verified header commits to; the rest is a hint.
-func (c *Client) Network(ctx context.Context) ([]ledger.Validator, ledger.Params, error) {
-	base := c.base()
-	if base == nil {
-		return nil, ledger.Params{}, fmt.Errorf("%w: nothing is verified yet", ErrUnreachable)
-	}
-	var set []ledger.Validator
-	var params ledger.Params
-	err := c.each(ctx, func(peer string) error {
-		r, err := call[networkReply](ctx, c, peer, kindNetwork, networkRequest{})
-		if err != nil {
-			return err
-		}
-		g := ledger.Genesis{ChainID: c.cfg.Genesis.ChainID, Time: c.cfg.Genesis.Time}
-		if err := errors.Join(json.Unmarshal(r.Validators, &g.Validators), json.Unmarshal(r.Params, &g.Params)); err != nil {
-			return lie{err}
-		}
-		if err := g.Validate(); err != nil {
-			return lie{err}
-		}
-		if string(genesisSet(g).Hash()) != string(base.block.ValidatorsHash) {
-			return silence{errors.New("validators are not those of the verified header")}
-		}
-		set, params = g.Validators, g.Params
-		return nil
-	})
-	return set, params, err
 }

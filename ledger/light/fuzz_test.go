@@ -110,6 +110,10 @@ func exercise(ctx context.Context, cl *light.Client) light.Found {
 	cl.Entries(ctx, 0, 3)               //nolint:errcheck
 	cl.Network(ctx)                     //nolint:errcheck
 	cl.Account(ctx, ledger.PublicKey{}) //nolint:errcheck
+	who := ledger.KeyOf(key("publisher of a"))
+	if a, err := cl.Account(ctx, who); err == nil {
+		cl.AccountHistory(ctx, who, a) //nolint:errcheck
+	}
 	found, _ := cl.Find(ctx, record("a").ID())
 	return found
 }

@@ -25,9 +25,9 @@ type (
 		_     struct{} `cbor:",toarray"`
 		Block []byte
 		Head  struct {
-			_    struct{} `cbor:",toarray"`
-			Size uint64
-			Root ledger.Hash
+			_           struct{} `cbor:",toarray"`
+			Size        uint64
+			Root, State ledger.Hash
 		}
 		Consistency []ledger.Hash
 	}
@@ -101,7 +101,7 @@ func TestLiarsAreFoundOutAndOthersBelieved(t *testing.T) {
 		{"other validators", honest(strangers)},
 		{"a head of another size", forger(c, func(r *headReply) { r.Head.Size-- })},
 		{"a head rolled back below a new header", forger(c, func(r *headReply) {
-			r.Head.Size, r.Head.Root = early.state.Head().Size, early.state.Head().Root
+			r.Head.Size, r.Head.Root, r.Head.State = early.state.Head().Size, early.state.Head().Root, early.state.Head().State
 		})},
 		{"a wrong consistency proof", forger(c, func(r *headReply) {
 			if len(r.Consistency) > 0 {

@@ -31,8 +31,8 @@ const (
 	kindHead    kind = 1 // a light block, and the head its header commits to
 	kindEntries kind = 2 // entries of the log, each with its inclusion proof
 	kindFind    kind = 3 // what is known about a block
-	kindAccount kind = 4 // what belongs to a key
-	kindNetwork kind = 5 // validators and parameters in force
+	kindValue   kind = 4 // what the state holds under a key, with its proof
+	kindTrail   kind = 5 // entries about something, from one back, each with its inclusion proof
 )
 
 // request is every request of Protocol; Body is one of the following.
@@ -79,37 +79,38 @@ type (
 		Until        int64    // hint: when the keep ends, milliseconds; 0 if not certified
 	}
 
-	accountRequest struct {
-		_   struct{} `cbor:",toarray"`
-		Key ledger.PublicKey
+	valueRequest struct {
+		_    struct{} `cbor:",toarray"`
+		Key  []byte   // of the state: ledger.AccountKey and its like
+		Size uint64   // of the log whose head the proof is for
 	}
-	accountReply struct {
-		_       struct{} `cbor:",toarray"`
-		Credits int64
-		Nonce   uint64
-		Pending uint64
+	valueReply struct {
+		_     struct{} `cbor:",toarray"`
+		Value []byte   // empty: there is none
+		Other []byte   // with Path, a ledger.ValueProof
+		Path  []ledger.Hash
 	}
 
-	networkRequest struct {
-		_ struct{} `cbor:",toarray"`
-	}
-	networkReply struct {
-		_          struct{} `cbor:",toarray"`
-		Validators []byte   // JSON as in the genesis
-		Params     []byte   // likewise
+	trailRequest struct {
+		_     struct{} `cbor:",toarray"`
+		Key   []byte
+		From  uint64 // index of the first, which is of the trail; the next are before it
+		Count uint64 // 1 to MaxEntries
+		Size  uint64 // of the log that the proofs are for; above From
 	}
 )
 
 // head is a ledger.Head as it travels.
 type head struct {
-	_    struct{} `cbor:",toarray"`
-	Size uint64
-	Root ledger.Hash
+	_     struct{} `cbor:",toarray"`
+	Size  uint64
+	Root  ledger.Hash
+	State ledger.Hash
 }
 
-func (h head) head() ledger.Head { return ledger.Head{Size: h.Size, Root: h.Root} }
+func (h head) head() ledger.Head { return ledger.Head{Size: h.Size, Root: h.Root, State: h.State} }
 
-func headOf(h ledger.Head) head { return head{Size: h.Size, Root: h.Root} }
+func headOf(h ledger.Head) head { return head{Size: h.Size, Root: h.Root, State: h.State} }
 
 // proven is an entry with its inclusion proof.
 type proven struct {

@@ -2,7 +2,6 @@ package light
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -75,15 +74,17 @@ func serve(src Source, raw []byte) (any, error) {
 		return respond(req.Body, func(q findRequest) (findReply, error) {
 			return viewed(src, func(s *ledger.State) (findReply, error) { return serveFind(s, q) })
 		})
-	case kindAccount:
-		return respond(req.Body, func(q accountRequest) (accountReply, error) {
-			return viewed(src, func(s *ledger.State) (accountReply, error) {
-				a, err := s.Account(q.Key)
-				return accountReply{Credits: a.Credits, Nonce: a.Nonce, Pending: a.Pending}, err
+	case kindValue:
+		return respond(req.Body, func(q valueRequest) (valueReply, error) {
+			return viewed(src, func(s *ledger.State) (valueReply, error) {
+				value, proof, err := s.ValueAt(q.Key, q.Size)
+				return valueReply{Value: value, Other: proof.Other, Path: proof.Path}, err
 			})
 		})
-	case kindNetwork:
-		return respond(req.Body, func(networkRequest) (networkReply, error) { return viewed(src, serveNetwork) })
+	case kindTrail:
+		return respond(req.Body, func(q trailRequest) (entriesReply, error) {
+			return viewed(src, func(s *ledger.State) (entriesReply, error) { return serveTrail(s, q) })
+		})
 	}
 	return nil, fmt.Errorf("%w: request of kind %d", ledger.ErrMalformed, req.Kind)
 }
@@ -136,13 +137,34 @@ func serveEntries(s *ledger.State, q entriesRequest) (entriesReply, error) {
 	if q.Count < 1 || q.Count > MaxEntries || q.Size <= q.From {
 		return entriesReply{}, fmt.Errorf("%w: %d entries from %d of %d", ledger.ErrMalformed, q.Count, q.From, q.Size)
 	}
+	var indices []uint64
+	for i := range min(q.Count, q.Size-q.From) {
+		indices = append(indices, q.From+i)
+	}
+	return proveAll(s, indices, q.Size)
+}
+
+func serveTrail(s *ledger.State, q trailRequest) (entriesReply, error) {
+	if q.Count < 1 || q.Count > MaxEntries || q.Size <= q.From {
+		return entriesReply{}, fmt.Errorf("%w: %d entries from %d of %d", ledger.ErrMalformed, q.Count, q.From, q.Size)
+	}
+	indices, err := s.Trail(q.Key, q.From, int(q.Count))
+	if err != nil {
+		return entriesReply{}, err
+	}
+	return proveAll(s, indices, q.Size)
+}
+
+// proveAll returns entries with their proofs, as many as a reply holds.
+func proveAll(s *ledger.State, indices []uint64, size uint64) (entriesReply, error) {
 	var r entriesReply
-	for size := 0; uint64(len(r.Entries)) < min(q.Count, q.Size-q.From); {
-		p, err := prove(s, q.From+uint64(len(r.Entries)), q.Size)
+	length := 0
+	for _, index := range indices {
+		p, err := prove(s, index, size)
 		if err != nil {
 			return entriesReply{}, err
 		}
-		if size += len(p.Leaf) + 34*len(p.Path) + 16; size > MaxReply*3/4 {
+		if length += len(p.Leaf) + 34*len(p.Path) + 16; length > MaxReply*3/4 {
 			break
 		}
 		r.Entries = append(r.Entries, p)
@@ -179,19 +201,6 @@ func serveFind(s *ledger.State, q findRequest) (findReply, error) {
 		r.Outcome = []proven{p}
 	}
 	return r, nil
-}
-
-func serveNetwork(s *ledger.State) (networkReply, error) {
-	set, err := s.Validators()
-	if err != nil {
-		return networkReply{}, err
-	}
-	validators, err := json.Marshal(set)
-	if err != nil {
-		return networkReply{}, err
-	}
-	params, err := json.Marshal(s.Params())
-	return networkReply{Validators: validators, Params: params}, err
 }
 
 // prove returns an entry with its proof for a size of the log.

@@ -201,6 +201,9 @@ func (c *Client) verify(ctx context.Context, v verifier, base *trusted, a answer
 	if a.head == base.head {
 		return nil
 	}
+	if a.head.Size == base.head.Size {
+		return c.fork(fmt.Errorf("height %d has another head of size %d", a.block.Height, a.head.Size))
+	}
 	return ledger.VerifyConsistency(base.head, a.head, a.proof)
 }
 

@@ -10,6 +10,7 @@ var (
 	ErrStalled      = errors.New("the download makes no progress")
 	ErrNoCustodians = errors.New("no custodian reported its share held")
 	ErrNotCertified = errors.New("the block was not certified")
+	ErrNotCommitted = errors.New("the transaction did not get into the ledger")
 	ErrOffline      = errors.New("the ledger cannot be read")
 )
 

@@ -21,6 +21,8 @@ type PublishOptions struct {
 	Wait     Wait
 	Keep     int           // days that custodians and validators owe the block; 0: DefaultKeep
 	Patience time.Duration // give up after so long without news; 0: one minute
+
+	Namespace string // a name that the publisher owns; empty: the publisher's key
 }
 
 // DefaultKeep is for how many days a block is published unless said otherwise.
@@ -103,17 +105,10 @@ func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOpti
 	if err == nil && found.Status == ledger.Pending && found.Record().Publisher == key {
 		return nil
 	}
-	account, err := n.light.Account(ctx, key)
+	_, err = n.submit(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindAnnounce, Record: ledger.Record{
+		Info: b.Bundle().Info, Keep: uint32(opt.Keep), Namespace: opt.Namespace, Peers: []ledger.PeerID{ledger.PeerID(n.host.ID())},
+	}})
 	if err != nil {
-		return fmt.Errorf("read own account: %w", err)
-	}
-	raw, err := ledger.SignAnnounce(n.cfg.Genesis.ChainID, n.cfg.Publisher, account.Nonce+1, ledger.Record{
-		Info: b.Bundle().Info, Keep: uint32(opt.Keep), Peers: []ledger.PeerID{ledger.PeerID(n.host.ID())},
-	})
-	if err != nil {
-		return fmt.Errorf("sign announcement: %w", err)
-	}
-	if err := n.light.Submit(ctx, raw); err != nil {
 		return fmt.Errorf("announce %s: %w", b.ID().Short(), err)
 	}
 	return nil

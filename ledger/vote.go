@@ -1,0 +1,269 @@
+package ledger
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Proposal is a change that is put to the vote.
+type Proposal struct {
+	Index    uint64 // of its entry in the log
+	Proposer PublicKey
+	Change   Change
+	Deadline time.Time
+	Voters   []PublicKey // consensus keys of those in favour
+	Decision uint64      // the entry that enacted it; 0: none
+}
+
+// Open reports whether it can still be voted on at a time. A newer proposal of
+// the same validator ends it too, which Proposals knows.
+func (p Proposal) Open(now time.Time) bool { return p.Decision == 0 && now.Before(p.Deadline) }
+
+// Proposals returns the proposals that are open, by validator.
+func (s *State) Proposals() ([]Proposal, error) {
+	set, err := s.Validators()
+	if err != nil {
+		return nil, err
+	}
+	var out []Proposal
+	for _, v := range set {
+		var index uint64
+		if found, err := s.get(keyProposed(v.Consensus), &index); err != nil {
+			return nil, err
+		} else if !found {
+			continue
+		}
+		var p proposal
+		if err := s.must(keyProposal(index), &p); err != nil {
+			return nil, err
+		}
+		e, err := s.Entry(index)
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, p.exported(index, e.Tx.Change)); !out[len(out)-1].Open(s.Time()) {
+			out = out[:len(out)-1]
+		}
+	}
+	return out, nil
+}
+
+func (p proposal) exported(index uint64, c Change) Proposal {
+	out := Proposal{Index: index, Proposer: p.Proposer, Change: c, Deadline: fromMillis(p.Deadline), Decision: p.Decision}
+	for key := range slices.Chunk(p.Voters, len(PublicKey{})) {
+		if len(key) == len(PublicKey{}) {
+			out.Voters = append(out.Voters, PublicKey(key))
+		}
+	}
+	return out
+}
+
+// validator returns the validator of the present set whose attest key sender is.
+func (s *State) validator(sender PublicKey) (Validator, error) {
+	set, err := s.Validators()
+	if err != nil {
+		return Validator{}, err
+	}
+	for _, v := range set {
+		if v.Attest == sender {
+			return v, nil
+		}
+	}
+	return Validator{}, fmt.Errorf("%w: %s", ErrNotValidator, sender)
+}
+
+// open returns a proposal that can be voted on.
+func (s *State) open(index uint64) (p proposal, err error) {
+	found, err := s.get(keyProposal(index), &p)
+	if err != nil || !found {
+		return p, firstError(err, fmt.Errorf("%w: proposal at entry %d", ErrUnknown, index))
+	}
+	var latest uint64
+	if err := s.must(keyProposed(p.Proposer), &latest); err != nil {
+		return p, err
+	}
+	set, err := s.Validators()
+	if err != nil {
+		return p, err
+	}
+	if p.Decision != 0 || latest != index || s.meta.Millis >= p.Deadline || place(set, p.Proposer) < 0 {
+		return p, fmt.Errorf("%w: proposal at entry %d", ErrExpired, index)
+	}
+	return p, nil
+}
+
+// carried reports whether those in favour have more than 2/3 of the power of the
+// present set, and how much.
+func (s *State) carried(voters []byte) (power, total int64, yes bool, err error) {
+	set, err := s.Validators()
+	if err != nil {
+		return 0, 0, false, err
+	}
+	for _, v := range set {
+		if voteOf(voters, v.Consensus) >= 0 {
+			power += v.Power
+		}
+	}
+	total = Power(set)
+	return power, total, power*3 > total*2, nil
+}
+
+// voteOf returns where a validator's key stands among voters, -1 if nowhere.
+func voteOf(voters []byte, key PublicKey) int {
+	for i := 0; i+len(key) <= len(voters); i += len(key) {
+		if bytes.Equal(voters[i:i+len(key)], key[:]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// voted returns voters after a validator's word.
+func voted(voters []byte, key PublicKey, approve bool) []byte {
+	i := voteOf(voters, key)
+	switch {
+	case approve && i < 0:
+		return slices.Concat(voters, key[:])
+	case !approve && i >= 0:
+		return slices.Concat(voters[:i], voters[i+len(key):])
+	}
+	return voters
+}
+
+func (s *State) checkPropose(tx Tx) error {
+	if _, err := s.validator(tx.Sender); err != nil {
+		return err
+	}
+	_, err := s.changed(tx.Change)
+	return err
+}
+
+func (s *State) checkVote(tx Tx) error {
+	v, err := s.validator(tx.Sender)
+	if err != nil {
+		return err
+	}
+	p, err := s.open(tx.Vote.Proposal)
+	if err != nil {
+		return err
+	}
+	if (voteOf(p.Voters, v.Consensus) >= 0) == tx.Vote.Approve {
+		return fmt.Errorf("%w: vote on entry %d", ErrAttested, tx.Vote.Proposal)
+	}
+	if _, _, yes, err := s.carried(voted(p.Voters, v.Consensus, tx.Vote.Approve)); err != nil || !yes {
+		return err
+	}
+	e, err := s.Entry(tx.Vote.Proposal)
+	if err != nil {
+		return err
+	}
+	_, err = s.changed(e.Tx.Change)
+	return err
+}
+
+func (s *State) checkRotate(tx Tx) error {
+	v, err := s.validator(tx.Sender)
+	if err == nil {
+		_, err = s.rotated(v, tx.Attest)
+	}
+	return err
+}
+
+func (s *State) foldPropose(index uint64, now int64, tx Tx) error {
+	v, err := s.validator(tx.Sender)
+	if err != nil {
+		return err
+	}
+	if err := s.spend(index, tx, 0); err != nil {
+		return err
+	}
+	if err := s.put(keyProposed(v.Consensus), index); err != nil {
+		return err
+	}
+	return s.put(keyProposal(index), proposal{
+		Proposer: v.Consensus, Deadline: now + s.net.Params.VoteWindow, Voters: v.Consensus[:],
+	})
+}
+
+func (s *State) foldVote(index uint64, tx Tx) error {
+	v, err := s.validator(tx.Sender)
+	if err != nil {
+		return err
+	}
+	if err := s.spend(index, tx, 0); err != nil {
+		return err
+	}
+	var p proposal
+	if err := s.must(keyProposal(tx.Vote.Proposal), &p); err != nil {
+		return err
+	}
+	p.Voters = voted(p.Voters, v.Consensus, tx.Vote.Approve)
+	return s.put(keyProposal(tx.Vote.Proposal), p)
+}
+
+func (s *State) foldRotate(index uint64, tx Tx) error {
+	v, err := s.validator(tx.Sender)
+	if err != nil {
+		return err
+	}
+	if err := s.spend(index, tx, 0); err != nil {
+		return err
+	}
+	set, err := s.rotated(v, tx.Attest)
+	if err != nil {
+		return err
+	}
+	return s.putSet(set)
+}
+
+// enact adds the entry by which a proposal takes effect, if it is due.
+func (w *writer) enact(index uint64) error {
+	var p proposal
+	if err := w.must(keyProposal(index), &p); err != nil {
+		return err
+	}
+	power, total, yes, err := w.carried(p.Voters)
+	if err != nil || !yes {
+		return err
+	}
+	return w.add(Entry{Kind: EntryEnacted, Enacted: Enacted{Proposal: index, Power: power, Total: total}})
+}
+
+func (s *State) foldEnacted(index uint64, o Enacted) error {
+	var p proposal
+	if err := s.must(keyProposal(o.Proposal), &p); err != nil {
+		return err
+	}
+	e, err := s.Entry(o.Proposal)
+	if err != nil {
+		return err
+	}
+	p.Decision = index
+	if err := s.put(keyProposal(o.Proposal), p); err != nil {
+		return err
+	}
+	c := e.Tx.Change
+	switch c.Kind {
+	case ChangeParams:
+		s.net.Params = c.Params.body()
+		return s.put(keyNetwork(), s.net)
+	case ChangeGrant:
+		return s.receive(index, c.Grant.Key, c.Grant.Credits)
+	}
+	set, err := s.changed(c)
+	if err != nil {
+		return err
+	}
+	return s.putSet(set)
+}
+
+// putSet makes set the present one.
+func (s *State) putSet(set []Validator) error {
+	s.net.Set++
+	if err := s.storeSet(set); err != nil {
+		return err
+	}
+	return s.put(keyNetwork(), s.net)
+}

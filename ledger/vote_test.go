@@ -1,0 +1,215 @@
+package ledger_test
+
+import (
+	"testing"
+	"time"
+
+	"granary/ledger"
+)
+
+// joining is a fifth validator.
+func joining(power int64) ledger.Change {
+	v := validators(1, 1, 1, 1, power)[4]
+	return ledger.Change{Kind: ledger.ChangeValidator, Validator: v}
+}
+
+func (n *node) set(t testing.TB) []ledger.Validator {
+	t.Helper()
+	set, err := n.Validators()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func TestThreeOfFourDecide(t *testing.T) {
+	n := newNode(t, testGenesis())
+	n.refuse(t, sign(t, "alice", 1, ledger.Tx{Kind: ledger.KindPropose, Change: joining(1)}), ledger.ErrNotValidator)
+	at := n.accept(t, propose(t, 0, 1, joining(2)))
+	n.refuse(t, vote(t, 0, 2, at, true), ledger.ErrAttested)
+	n.refuse(t, vote(t, 1, 1, at, false), ledger.ErrAttested)
+	n.refuse(t, vote(t, 1, 1, at+1, true), ledger.ErrUnknown)
+	n.refuse(t, sign(t, "alice", 1, ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: at, Approve: true}}), ledger.ErrNotValidator)
+	n.accept(t, vote(t, 1, 1, at, true))
+	if open, err := n.Proposals(); err != nil || len(open) != 1 || open[0].Index != at || len(open[0].Voters) != 2 || len(n.set(t)) != 4 {
+		t.Fatalf("half agree: %+v, %v", open, err)
+	}
+	n.accept(t, vote(t, 1, 2, at, false), vote(t, 2, 1, at, true))
+	if len(n.set(t)) != 4 {
+		t.Fatal("two of four decided")
+	}
+	last := n.block(t, vote(t, 3, 1, at, true))
+	if len(last.Entries) != 2 || last.Entries[1].Kind != ledger.EntryEnacted || last.Entries[1].Enacted != (ledger.Enacted{Proposal: at, Power: 3, Total: 4}) {
+		t.Fatalf("three agree: %+v", last.Entries)
+	}
+	if set := n.set(t); len(set) != 5 || set[4].Power != 2 {
+		t.Errorf("set %+v", set)
+	}
+	n.refuse(t, vote(t, 1, 3, at, true), ledger.ErrExpired)
+	if open, err := n.Proposals(); err != nil || len(open) != 0 {
+		t.Errorf("still open: %+v, %v", open, err)
+	}
+	// The new one has 2 of 6: it and three others are more than 2/3, three are not.
+	at = n.accept(t, propose(t, 4, 1, ledger.Change{Kind: ledger.ChangeRemove, Remove: validators(1)[0].Consensus}))
+	n.accept(t, vote(t, 1, 3, at, true), vote(t, 2, 2, at, true))
+	if len(n.set(t)) != 5 {
+		t.Fatal("4 of 6 decided")
+	}
+	n.accept(t, vote(t, 3, 2, at, true))
+	if set := n.set(t); len(set) != 4 || set[0].Consensus != validators(1, 1)[1].Consensus {
+		t.Errorf("set %+v", set)
+	}
+	n.refuse(t, propose(t, 0, 2, joining(1)), ledger.ErrNotValidator)
+}
+
+func TestProposalsEnd(t *testing.T) {
+	n := newNode(t, testGenesis())
+	old := n.accept(t, propose(t, 0, 1, joining(1)))
+	at := n.accept(t, propose(t, 0, 2, joining(2)))
+	n.refuse(t, vote(t, 1, 1, old, true), ledger.ErrExpired)
+	n.accept(t, vote(t, 1, 1, at, true))
+	n.blockAfter(t, n.Params().VoteWindow)
+	n.refuse(t, vote(t, 2, 1, at, true), ledger.ErrExpired)
+	if open, err := n.Proposals(); err != nil || len(open) != 0 {
+		t.Errorf("open: %+v, %v", open, err)
+	}
+}
+
+func TestChangesThatCannotBeMade(t *testing.T) {
+	n := newNode(t, testGenesis())
+	set := n.set(t)
+	custody, taken := n.Params(), joining(1)
+	custody.Custody++
+	taken.Validator.Attest = set[1].Attest
+	for what, c := range map[string]ledger.Change{
+		"nobody leaves":        {Kind: ledger.ChangeRemove, Remove: ledger.KeyOf(key("alice"))},
+		"a key that is in use": taken,
+		"nothing changes":      {Kind: ledger.ChangeValidator, Validator: set[0]},
+		"custody":              {Kind: ledger.ChangeParams, Params: custody},
+		"too much power":       joining(ledger.MaxPower),
+		"too many credits":     {Kind: ledger.ChangeGrant, Grant: ledger.Grant{Key: ledger.KeyOf(key("alice")), Credits: ledger.MaxCredits}},
+	} {
+		t.Run(what, func(t *testing.T) { n.refuse(t, propose(t, 0, 1, c), ledger.ErrChange) })
+	}
+	one := testGenesis()
+	one.Validators = validators(1)
+	n = newNode(t, one)
+	n.refuse(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeRemove, Remove: one.Validators[0].Consensus}), ledger.ErrChange)
+	// Alone it decides at once; what was possible when it was proposed can be so no more.
+	n.accept(t, propose(t, 0, 1, joining(1)))
+	if len(n.set(t)) != 2 {
+		t.Error("the only validator could not decide")
+	}
+}
+
+func TestVoteThatWouldDecideTheImpossibleIsRefused(t *testing.T) {
+	n := newNode(t, testGenesis())
+	same := joining(1)
+	other := joining(1)
+	other.Validator.Consensus = ledger.KeyOf(key("another"))
+	first, second := n.accept(t, propose(t, 0, 1, same)), n.accept(t, propose(t, 1, 1, other))
+	n.accept(t, vote(t, 1, 2, first, true), vote(t, 0, 2, second, true), vote(t, 2, 1, first, true))
+	if len(n.set(t)) != 5 {
+		t.Fatal("not decided")
+	}
+	n.accept(t, vote(t, 2, 2, second, true))
+	n.refuse(t, vote(t, 3, 1, second, true), ledger.ErrChange) // attest key and peer are taken now
+}
+
+func TestParametersChangeByVote(t *testing.T) {
+	n := newNode(t, testGenesis())
+	p := n.Params()
+	p.MaxPending, p.Allowance, p.AllowancePerDay, p.NameCost = 1<<20, 1000, 1000, 7
+	at := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeParams, Params: p}))
+	n.accept(t, vote(t, 1, 1, at, true), vote(t, 2, 1, at, true))
+	if n.Params() != p {
+		t.Errorf("parameters %+v, want %+v", n.Params(), p)
+	}
+	n.refuse(t, announce(t, "alice", 1, record("large", 1<<20+1, 1)), ledger.ErrFull)
+	n.accept(t, announce(t, "newcomer", 1, record("a", 1000, 1)), naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 7}))
+}
+
+// TestPowerCountsByTheSetOfTheAnnouncement changes the set while a block is
+// pending: it is certified by those who were there when it was announced.
+func TestPowerCountsByTheSetOfTheAnnouncement(t *testing.T) {
+	n := newNode(t, testGenesis())
+	r := record("a", 1000, 1)
+	at := n.accept(t, announce(t, "alice", 1, r))
+	change := n.accept(t, propose(t, 0, 1, joining(100)))
+	n.accept(t, vote(t, 1, 1, change, true), vote(t, 2, 1, change, true))
+	n.refuse(t, attest(t, 4, 1, to(at, r)), ledger.ErrNotValidator)
+	remove := n.accept(t, propose(t, 4, 1, ledger.Change{Kind: ledger.ChangeRemove, Remove: validators(1)[0].Consensus}))
+	if len(n.set(t)) != 4 {
+		t.Fatalf("100 of 104 did not decide on entry %d", remove)
+	}
+	// Validator 0 is gone, but its word on this block counts; so do 1 and 2.
+	n.accept(t, attest(t, 0, 2, to(at, r)), attest(t, 1, 2, to(at, r)))
+	if n.blockState(t, r).Certified {
+		t.Fatal("certified by half of the old set")
+	}
+	n.accept(t, attest(t, 2, 2, to(at, r)))
+	b := n.blockState(t, r)
+	if !b.Certified || b.Certificate.Outcome.Power != 3 || b.Certificate.Outcome.Total != 4 {
+		t.Errorf("block %+v", b)
+	}
+	set, err := n.SetOf(at)
+	if err != nil || len(set) != 4 || set[0].Consensus != validators(1)[0].Consensus {
+		t.Errorf("set of the announcement %+v, %v", set, err)
+	}
+	// What is announced now is for the new set.
+	c := record("c", 1000, 1)
+	at = n.accept(t, announce(t, "bob", 1, c))
+	n.refuse(t, attest(t, 0, 3, to(at, c)), ledger.ErrNotValidator)
+	n.accept(t, attest(t, 4, 2, to(at, c)))
+	if !n.blockState(t, c).Certified {
+		t.Error("100 of 103 did not certify")
+	}
+}
+
+func TestRotatedKeyCountsAtOnce(t *testing.T) {
+	n := newNode(t, testGenesis())
+	r := record("a", 1000, 1)
+	at := n.accept(t, announce(t, "alice", 1, r))
+	n.refuse(t, rotate(t, "alice", 2, "fresh"), ledger.ErrNotValidator)
+	n.refuse(t, rotate(t, "attest 0", 1, "consensus 1"), ledger.ErrChange)
+	n.refuse(t, rotate(t, "attest 0", 1, "attest 1"), ledger.ErrChange)
+	n.accept(t, rotate(t, "attest 0", 1, "fresh"))
+	if n.set(t)[0].Attest != ledger.KeyOf(key("fresh")) {
+		t.Fatal("not rotated")
+	}
+	// The old key may be stolen; the new one counts also for what was announced before.
+	n.refuse(t, attest(t, 0, 2, to(at, r)), ledger.ErrNotValidator)
+	n.accept(t, attestAs(t, "fresh", 1, to(at, r)), attest(t, 1, 1, to(at, r)), attest(t, 2, 1, to(at, r)))
+	if !n.blockState(t, r).Certified {
+		t.Error("not certified")
+	}
+	g := ledger.Share(testChain, testGenesis().Validators, 0, geometry(t, 1000))
+	if again := ledger.Share(testChain, n.set(t), 0, geometry(t, 1000)); !g.Contains(again) || !again.Contains(g) {
+		t.Error("another attest key changed the share")
+	}
+}
+
+func TestFloodOfOneSenderLeavesRoom(t *testing.T) {
+	n := newNode(t, testGenesis())
+	var m ledger.Mempool
+	waiting := 0
+	for nonce := range uint64(ledger.NonceWindow) {
+		err := m.Check(n.State, transfer(t, "alice", nonce+1, "dave", 1))
+		switch {
+		case err == nil:
+			waiting++
+		case ledger.Code(err) != ledger.Code(ledger.ErrWaiting):
+			t.Fatalf("transfer %d: %v", nonce, err)
+		}
+	}
+	if waiting != ledger.MaxWaiting {
+		t.Errorf("%d transactions of one sender wait, want %d", waiting, ledger.MaxWaiting)
+	}
+	if err := m.Check(n.State, transfer(t, "bob", 1, "dave", 1)); err != nil {
+		t.Errorf("another sender: %v", err)
+	}
+	n.blockAfter(t, time.Second)
+	if err := m.Check(n.State, transfer(t, "alice", 1, "dave", 1)); err != nil {
+		t.Errorf("after the next height: %v", err)
+	}
+}
