@@ -45,6 +45,7 @@ func (t *Torrent) endJob(j *job) {
 	delete(t.jobs, j)
 	t.mu.Unlock()
 	t.apply()
+	t.closeUnused()
 }
 
 // fail ends every fetch under way with err.

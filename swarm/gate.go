@@ -27,8 +27,8 @@ type gate struct {
 	listener net.Listener
 	dialer   net.Dialer
 	private  bool
-	banned   func() []netip.Addr
-	spend    func(sent, received int) error // Config.Spend, never nil
+	admits   func(ip netip.Addr, incoming bool) bool // who is banned is not
+	spend    func(sent, received int) error          // Config.Spend, never nil
 
 	up, down *rate.Limiter // nil: no limit
 	receive  int           // bytes the system may take in ahead of us; 0: as it likes
@@ -44,9 +44,9 @@ type gate struct {
 // errConnections reports that the limit on connections is reached.
 var errConnections = errors.New("limit on connections is reached")
 
-func openGate(ctx context.Context, cfg Config, banned func() []netip.Addr) (*gate, error) {
+func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) bool) (*gate, error) {
 	g := &gate{
-		ctx: ctx, private: cfg.AllowPrivate, banned: banned, spend: cfg.Spend, open: map[*conn]struct{}{},
+		ctx: ctx, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{},
 		up: limiter(cfg.UploadRate), down: limiter(cfg.DownloadRate),
 		dials: make(chan struct{}, cfg.MaxDials), maxConns: cfg.MaxConns,
 	}
@@ -92,7 +92,7 @@ func (g *gate) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ip := nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if slices.Contains(g.banned(), ip) || g.spend(0, 0) != nil {
+		if !g.admits(ip, true) || g.spend(0, 0) != nil {
 			_ = nc.Close()
 			continue
 		}
@@ -126,7 +126,7 @@ func (g *gate) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if !g.allows(addr) {
 		return nil, fmt.Errorf("dial %s: address not allowed", addr)
 	}
-	if slices.Contains(g.banned(), addr.Addr()) {
+	if !g.admits(addr.Addr(), false) {
 		return nil, fmt.Errorf("dial %s: banned", addr)
 	}
 	if err := g.spend(0, 0); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -76,6 +77,10 @@ type Swarm struct {
 	// engine calls it by. It is read in callbacks, under the engine's lock.
 	byHash sync.Map // metainfo.Hash → *Torrent
 
+	serving    sync.Mutex   // held, above the engine's lock, while what follows changes
+	silent     atomic.Bool  // see Serve
+	exceptions atomic.Int64 // ServeAnyway not yet done
+
 	commits chan struct{} // one slot for each commit under way
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -100,7 +105,7 @@ func Open(cfg Config) (*Swarm, error) {
 	cfg.MaxDials = cmp.Or(cfg.MaxDials, DefaultDials)
 	s := &Swarm{cfg: cfg, log: cfg.Logger, commits: make(chan struct{}, maxCommits), torrents: map[erasure.ID]*Torrent{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	gate, err := openGate(s.ctx, cfg, s.Banned)
+	gate, err := openGate(s.ctx, cfg, s.admits)
 	if err != nil {
 		s.cancel()
 		return nil, err
@@ -127,8 +132,8 @@ func (s *Swarm) Close() error {
 		return nil
 	}
 	s.closed = true
-	torrents := slices.Collect(maps.Values(s.torrents))
 	s.mu.Unlock()
+	torrents := s.list() // nobody adds or removes from here on
 	for _, t := range torrents {
 		t.end()
 	}
@@ -153,6 +158,18 @@ func (s *Swarm) begin() (done func(), ok bool) {
 	}
 	s.running.Add(1)
 	return s.running.Done, true
+}
+
+// list returns the torrents there are.
+func (s *Swarm) list() []*Torrent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.torrents))
+}
+
+// admits reports whether policy lets ip in, or has it called.
+func (s *Swarm) admits(ip netip.Addr, incoming bool) bool {
+	return !slices.Contains(s.Banned(), ip) && (!incoming || s.lets())
 }
 
 // Port is the TCP port the swarm listens on.
@@ -186,6 +203,9 @@ func (s *Swarm) Add(b Block) (*Torrent, error) {
 		return nil, fmt.Errorf("add block %s: %w", id.Short(), err)
 	}
 	s.torrents[id] = t
+	if s.silent.Load() {
+		t.handle.DisallowDataUpload()
+	}
 	return t, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	g "github.com/anacrolix/generics"
@@ -24,6 +25,8 @@ type Torrent struct {
 
 	using    sync.RWMutex // read-held while the block's bytes are read, written or committed
 	released bool         // guarded by using
+
+	anyway atomic.Int64 // ServeAnyway not yet done; changes with swarm.serving held
 
 	applying sync.Mutex // held, above the engine's lock, while priorities are set
 

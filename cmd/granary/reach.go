@@ -76,6 +76,7 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 		IP:        s.Listen, Port: s.Port, TorrentPort: s.TorrentPort,
 		Quota: int64(s.Quota), UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
 		ScrubEvery: time.Duration(s.ScrubEvery),
+		Volume:     int64(s.Volume), Hours: &s.Hours, Connections: s.Connections, Dials: s.Dials,
 	}
 	if s.Role == "validator" {
 		cfg.Validator = &node.Validator{Consensus: h.Consensus, Attest: h.Attest, Port: s.Consensus, Peers: s.Validators}

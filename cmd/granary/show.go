@@ -218,11 +218,13 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		for _, addr := range s.Addrs {
 			fmt.Fprintf(w, "listens    %s\n", addr)
 		}
-		fmt.Fprintf(w, "torrents   %s\npeers      %d\n", s.Torrent, len(s.Peers))
+		fmt.Fprintf(w, "torrents   %s, %d connections\npeers      %d\n", s.Torrent, s.Conns, len(s.Peers))
 		if s.Custodian {
 			fmt.Fprintf(w, "custody    %d of 64 groups\n", len(s.Groups))
 		}
 		fmt.Fprintf(w, "blocks     %d, %s on disk of %s\n", s.Blocks, humanize.IBytes(uint64(s.Bytes)), quota)
+		fmt.Fprintf(w, "seeding    %s\n", seedingWords(s.Seeding))
+		fmt.Fprintf(w, "traffic    %s\n", trafficWords(s.Traffic))
 		if s.Publisher != "" {
 			fmt.Fprintf(w, "publisher  %s\n", s.Publisher)
 		}

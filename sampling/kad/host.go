@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -38,6 +39,7 @@ type Config struct {
 	Client       bool               // DHT client: asks and provides, stores nothing for others
 	CustodyCount int                // groups per custodian in this network
 	Custodian    bool               // this node keeps the pieces of its groups and says so
+	Hidden       bool               // begin as after ShowCustody(false)
 	TorrentPort  int                // BitTorrent port told to peers; 0: none
 	Logger       *slog.Logger       // nil: discard
 }
@@ -84,6 +86,7 @@ type Host struct {
 	gossip *gossip
 	keys   *standing
 	admit  *admission
+	hidden atomic.Bool // see ShowCustody
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -139,8 +142,10 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	h.host.Network().Notify(&network.NotifyBundle{DisconnectedF: h.forget})
 	h.serveProtocols()
 
-	if err := h.keys.provideGroups(h.Groups()); err != nil {
-		return nil, err
+	if h.hidden.Store(cfg.Hidden); !cfg.Hidden {
+		if err := h.keys.provideGroups(h.Groups()); err != nil {
+			return nil, err
+		}
 	}
 	h.start(func() { h.keys.settle(h.ctx) })
 	h.start(func() { h.bootstrap(h.ctx) })

@@ -3,6 +3,7 @@ package kad
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -131,6 +132,19 @@ func (s *standing) provideGroups(groups sampling.GroupSet) error {
 	return s.provide(keys)
 }
 
+// withdrawGroups undoes provideGroups.
+func (s *standing) withdrawGroups() error {
+	s.mu.Lock()
+	keys := s.groups
+	s.groups = nil
+	s.mu.Unlock()
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, s.withdraw(key))
+	}
+	return errors.Join(errs...)
+}
+
 // provide keeps keys provided until withdrawn.
 func (s *standing) provide(keys []mh.Multihash) error {
 	if len(keys) == 0 {
@@ -208,7 +222,7 @@ func (s *standing) settle(ctx context.Context) {
 		sweep, groups := s.sweep, s.groups
 		s.mu.Unlock()
 		if sweep == nil || len(groups) == 0 {
-			return
+			continue // not shown now
 		}
 		if err := sweep.ProvideOnce(groups...); err != nil {
 			return // closed
@@ -229,6 +243,19 @@ func (s *standing) close() error {
 		return fmt.Errorf("close DHT provider: %w", err)
 	}
 	return nil
+}
+
+// ShowCustody says whether a custodian is to be found as one, as it is at first:
+// by its groups' keys in the DHT, and by its hello. It does nothing on a node
+// that is no custodian.
+func (h *Host) ShowCustody(on bool) error {
+	if !h.cfg.Custodian || h.hidden.Swap(!on) == !on {
+		return nil
+	}
+	if on {
+		return h.keys.provideGroups(h.Groups())
+	}
+	return h.keys.withdrawGroups()
 }
 
 // ProvideBlock makes the node findable under the block's own key until

@@ -61,7 +61,7 @@ func (h *Host) answerHello(q wire.HelloRequest) wire.HelloReply {
 		return reply
 	}
 	reply.Torrent = uint16(h.cfg.TorrentPort)
-	reply.Custodian = h.cfg.Custodian
+	reply.Custodian = h.cfg.Custodian && !h.hidden.Load()
 	if len(q.ID) == 0 {
 		return reply
 	}

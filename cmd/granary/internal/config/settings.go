@@ -29,11 +29,15 @@ type Settings struct {
 	UploadRate   Size       // bytes per second; 0: no limit
 	DownloadRate Size       // bytes per second; 0: no limit
 	ScrubEvery   Interval   // how often each stored block is checked; 0: only when asked
+	Volume       Size       // bytes of torrents per calendar month, both directions; 0: no limit
+	Hours        Hours      // when to work for others; zero: always
+	Connections  int        // of all torrents together
+	Dials        int        // connections being opened at once
 }
 
 // keys are the settings by their flag names; config.toml has the same names
 // with underscores, the environment GRANARY_ and capitals.
-var keys = []string{"role", "listen", "port", "torrent-port", "consensus-port", "consensus-peers", "quota", "upload-rate", "download-rate", "scrub-every"}
+var keys = []string{"role", "listen", "port", "torrent-port", "consensus-port", "consensus-peers", "quota", "upload-rate", "download-rate", "scrub-every", "monthly-volume", "hours", "connections", "half-open"}
 
 // file mirrors config.toml; an absent key stays nil.
 type file struct {
@@ -47,6 +51,10 @@ type file struct {
 	UploadRate   *string `toml:"upload_rate"`
 	DownloadRate *string `toml:"download_rate"`
 	ScrubEvery   *string `toml:"scrub_every"`
+	Volume       *string `toml:"monthly_volume"`
+	Hours        *string `toml:"hours"`
+	Connections  *int    `toml:"connections"`
+	Dials        *int    `toml:"half_open"`
 }
 
 // Flags adds one flag per setting to flags and returns where their values go.
@@ -62,6 +70,10 @@ func Flags(flags *pflag.FlagSet) *Settings {
 	flags.Var(&s.UploadRate, "upload-rate", "upload per second, e.g. 2MB; 0 for no limit")
 	flags.Var(&s.DownloadRate, "download-rate", "download per second, e.g. 10MB; 0 for no limit")
 	flags.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
+	flags.Var(&s.Volume, "monthly-volume", "torrent traffic per calendar month, both ways together, e.g. 500GB; 0 for no limit")
+	flags.Var(&s.Hours, "hours", "time of day to work for others, e.g. 22:00-07:00 (default: always)")
+	flags.IntVar(&s.Connections, "connections", 200, "torrent connections, all together")
+	flags.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
 	return s
 }
 
@@ -100,6 +112,14 @@ func (s *Settings) check() error {
 			return fmt.Errorf("%w: %s %d is not 0 to 65535", ErrSettings, key, port)
 		}
 	}
+	for key, n := range map[string]int{"connections": s.Connections, "half-open": s.Dials} {
+		if n < 1 || n > 65535 {
+			return fmt.Errorf("%w: %s %d is not 1 to 65535", ErrSettings, key, n)
+		}
+	}
+	if s.Role == "validator" && s.Hours.String() != "" {
+		return fmt.Errorf("%w: hours, of a validator: it owes the network its work at all times", ErrSettings)
+	}
 	return nil
 }
 
@@ -123,12 +143,16 @@ func readFile(path string) (map[string]string, error) {
 	for key, v := range map[string]*string{
 		"role": f.Role, "listen": f.Listen, "consensus-peers": f.Validators, "quota": f.Quota,
 		"upload-rate": f.UploadRate, "download-rate": f.DownloadRate, "scrub-every": f.ScrubEvery,
+		"monthly-volume": f.Volume, "hours": f.Hours,
 	} {
 		if v != nil {
 			values[key] = *v
 		}
 	}
-	for key, v := range map[string]*int{"port": f.Port, "torrent-port": f.TorrentPort, "consensus-port": f.Consensus} {
+	for key, v := range map[string]*int{
+		"port": f.Port, "torrent-port": f.TorrentPort, "consensus-port": f.Consensus,
+		"connections": f.Connections, "half-open": f.Dials,
+	} {
 		if v != nil {
 			values[key] = fmt.Sprint(*v)
 		}
@@ -150,6 +174,10 @@ const Template = `# Settings of this home. Flags and GRANARY_* variables come fi
 # upload_rate = "0"      # per second, e.g. "2MB"; 0: no limit
 # download_rate = "0"    # per second; 0: no limit
 # scrub_every = "30d"    # how often each stored block is checked on the disk; "0": never
+# monthly_volume = "0"   # torrents per calendar month, both ways, e.g. "500GB"; 0: no limit
+# hours = ""             # time of day to work for others, e.g. "22:00-07:00"
+# connections = 200      # of torrents, all together
+# half_open = 40         # torrent connections being opened at once
 `
 
 // Size is a number of bytes that people write as 200GB or 64MiB.

@@ -82,6 +82,8 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("POST /v1/scrub", g.scrub)
 	mux.HandleFunc("GET /v1/ledger/{ref}", g.standing)
 	mux.HandleFunc("POST /v1/tx", g.submit)
+	mux.HandleFunc("PUT /v1/seeding", g.seedOn)
+	mux.HandleFunc("DELETE /v1/seeding", g.seedOff)
 	mux.HandleFunc("POST /v1/watch", g.watch)
 	mux.HandleFunc("POST /v1/faults/withhold/{ref}", g.withhold)
 	return mux

@@ -81,7 +81,7 @@ func (n *Node) take(t task) bool {
 func (n *Node) launch() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.closed || n.idle != "" {
 		return
 	}
 	now := time.Now()
@@ -129,7 +129,9 @@ func (n *Node) perform(ctx context.Context, t task) {
 	n.pending[id].stop()
 	t.until = n.pending[id].until
 	delete(n.pending, id)
-	if failed {
+	if err != nil && n.idle != "" && !n.closed {
+		n.waiting = append(n.waiting, t) // interrupted: seeding was switched off
+	} else if failed {
 		t.tries++
 		t.after = time.Now().Add(retryAfter(err, t.tries))
 		n.later = append(n.later, t)
@@ -234,7 +236,7 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 	}
 	began := time.Now()
 	defer n.supply(ctx, t, b.ID(), n.sources(named), nil)()
-	ctx, cancel := patient(ctx, b, custodyPatience)
+	ctx, cancel := n.patient(ctx, b, custodyPatience)
 	defer cancel()
 	if err := t.Fetch(ctx, owed); err != nil {
 		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
@@ -251,7 +253,7 @@ func (n *Node) fetchWhole(ctx context.Context, b *blobstore.Block, named []ledge
 		return err
 	}
 	defer n.supply(ctx, t, b.ID(), n.sources(named), nil)()
-	ctx, cancel := patient(ctx, b, custodyPatience)
+	ctx, cancel := n.patient(ctx, b, custodyPatience)
 	defer cancel()
 	if err := t.FetchAny(ctx, nil); err != nil {
 		return fmt.Errorf("%w: %w", err, context.Cause(ctx))

@@ -29,7 +29,7 @@ type Fetched struct {
 	Block  *blobstore.Block
 	Read   int64        // payload bytes received from peers
 	Rows   int          // rows held when decoding began
-	Peers  int          // peers connected at the end
+	Peers  int          // most peers connected at a time
 	Banned []netip.Addr // peers that sent wrong bytes, all torrents together
 	Ledger string       // what the ledger says of the block
 	Height int64        // of its certificate, 0 without one
@@ -45,6 +45,9 @@ type Fetched struct {
 // blobstore.ErrQuota, and what the network gives.
 func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Report) (Fetched, error) {
 	began := time.Now()
+	if err := n.volume.spent(); err != nil {
+		return Fetched{}, err
+	}
 	if opt.Patience == 0 {
 		opt.Patience = defaultPatience
 	}
@@ -113,8 +116,11 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 		return err
 	}
 	done := n.supply(ctx, t, b.ID(), nil, opt.Peers)
-	limited, cancel := patient(ctx, b, opt.Patience)
-	err = t.FetchAny(limited, func(s swarm.Status) { report.to(fetchProgress(b, s)) })
+	limited, cancel := n.patient(ctx, b, opt.Patience)
+	err = t.FetchAny(limited, func(s swarm.Status) {
+		got.Peers = max(got.Peers, s.Peers)
+		report.to(fetchProgress(b, s))
+	})
 	s := t.Status()
 	cause := context.Cause(limited)
 	cancel()
@@ -125,7 +131,7 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 		}
 		return fmt.Errorf("fetch %s: %w", b.ID().Short(), err)
 	}
-	got.Read, got.Rows, got.Peers = s.Read, b.Rows(), s.Peers
+	got.Read, got.Rows = s.Read, b.Rows()
 	if err := b.Complete(ctx, report.bytes("decode")); err != nil {
 		return fmt.Errorf("decode %s: %w", b.ID().Short(), err)
 	}
@@ -163,8 +169,8 @@ func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
 }
 
 // patient returns a context that ends with ErrStalled as its cause once no
-// new row of b was held for the given time.
-func patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (context.Context, context.CancelFunc) {
+// new row of b was held for the given time, or with ErrVolume.
+func (n *Node) patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
@@ -176,6 +182,10 @@ func patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (cont
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+			}
+			if err := n.volume.spent(); err != nil {
+				cancel(err)
+				return
 			}
 			if now := b.Rows(); now != rows {
 				rows, since = now, time.Now()

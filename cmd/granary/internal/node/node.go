@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -40,6 +41,10 @@ type Config struct {
 	Quota        int64      // bytes on disk; 0: no limit
 	UploadRate   int64      // bytes per second; 0: no limit
 	DownloadRate int64      // bytes per second; 0: no limit
+	Volume       int64      // torrent bytes per calendar month, both directions; 0: no limit
+	Hours        Hours      // when to work for others; nil: always
+	Connections  int        // of torrents; 0: swarm.DefaultConns
+	Dials        int        // torrent connections being opened at once; 0: swarm.DefaultDials
 
 	ScrubEvery time.Duration // how often each block is checked on the disk; 0: only when asked
 
@@ -57,14 +62,15 @@ type Faults struct {
 // goroutines.
 type Node struct {
 	*Shelf
-	cfg   Config
-	log   *slog.Logger
-	swarm *swarm.Swarm
-	host  *kad.Host
-	chain *chain.Chain  // of a validator; nil otherwise
-	light *light.Client // through which the ledger is read
-	tests *journal.Journal
-	news  chan struct{} // the ledger may have moved
+	cfg    Config
+	log    *slog.Logger
+	swarm  *swarm.Swarm
+	volume *volume
+	host   *kad.Host
+	chain  *chain.Chain  // of a validator; nil otherwise
+	light  *light.Client // through which the ledger is read
+	tests  *journal.Journal
+	news   chan struct{} // the ledger may have moved
 
 	ctx  context.Context // ends at Close; background work hangs on it
 	stop context.CancelFunc
@@ -79,6 +85,10 @@ type Node struct {
 	closed  bool                   // guarded by mu: no new background work
 
 	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again
+	idle      string                   // guarded by mu: why the node does not work for others; "": it does
+	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
+
+	switching sync.Mutex // held while working for others is switched
 
 	coding   sync.Mutex // held while a block that we keep for others is decoded
 	watching sync.Mutex // held while Watch runs
@@ -90,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, postponed: map[erasure.ID]time.Time{}, news: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, postponed: map[erasure.ID]time.Time{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -109,18 +119,25 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.tests, err = journal.Open(JournalDir(cfg.Dir)); err != nil {
 		return nil, err
 	}
+	n.volume, err = openVolume(filepath.Join(cfg.Dir, trafficFile), cfg.Volume, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
 		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
+		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.volume.spend,
 		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	n.idle = n.whyIdle()
+	n.swarm.Serve(n.idle == "")
 	n.host, err = kad.Open(ctx, kad.Config{
 		Chain: cfg.Genesis.ChainID, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
 		Bootstrap: cfg.Bootstrap, Devnet: cfg.Devnet, Client: cfg.Guest,
-		CustodyCount: cfg.Genesis.Params.Custody, Custodian: cfg.Custodian,
+		CustodyCount: cfg.Genesis.Params.Custody, Custodian: cfg.Custodian, Hidden: n.idle != "",
 		TorrentPort: n.swarm.Port(), Logger: n.log,
 	}, source{n})
 	if err != nil {
@@ -159,6 +176,7 @@ func (n *Node) resume() error {
 	if !n.cfg.Guest {
 		n.background(n.tend)
 	}
+	n.background(n.watchClock)
 	return nil
 }
 
@@ -170,9 +188,7 @@ func (n *Node) seed(b *blobstore.Block) error {
 		return fmt.Errorf("seed %s: %w", b.ID().Short(), err)
 	}
 	t.Refresh()
-	if !n.cfg.Guest && b.Whole() || n.cfg.Faults.Corrupt {
-		n.host.ProvideBlock(b.ID())
-	}
+	n.provide(b)
 	return nil
 }
 
@@ -204,6 +220,9 @@ func (n *Node) Close() error {
 	}
 	if n.swarm != nil {
 		errs = append(errs, n.swarm.Close())
+	}
+	if n.volume != nil {
+		errs = append(errs, n.volume.close())
 	}
 	if n.Shelf != nil {
 		errs = append(errs, n.store.Close())

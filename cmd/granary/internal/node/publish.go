@@ -61,6 +61,9 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 	if n.cfg.Publisher == nil {
 		return Published{}, errors.New("this node has no publisher key")
 	}
+	if err := n.volume.spent(); err != nil {
+		return Published{}, err
+	}
 	if opt.Patience == 0 {
 		opt.Patience = defaultPatience
 	}
@@ -79,6 +82,11 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 	if err := n.seed(b); err != nil {
 		return p, err
 	}
+	done, err := n.serveAnyway(b)
+	if err != nil {
+		return p, err
+	}
+	defer done()
 	began = time.Now()
 	if err := n.announce(ctx, b, opt); err != nil {
 		return p, err

@@ -232,7 +232,7 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 	}
 	defer n.supply(ctx, t, b.ID(), n.validators(), nil)()
 	fetch := func(get func(context.Context) error) error {
-		limited, cancel := patient(ctx, b, patience)
+		limited, cancel := n.patient(ctx, b, patience)
 		defer cancel()
 		if err := get(limited); err != nil {
 			return fmt.Errorf("fetch what is damaged: %w", errors.Join(context.Cause(limited), err))

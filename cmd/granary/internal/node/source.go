@@ -14,9 +14,17 @@ type source struct{ n *Node }
 
 var _ kad.Source = source{}
 
+// block returns a stored block that others may be served of.
+func (s source) block(id erasure.ID) (*blobstore.Block, error) {
+	if !s.n.serves(id) {
+		return nil, errors.New("not served now")
+	}
+	return s.n.store.Block(id)
+}
+
 // Bundle returns the block's description once its proof vector is known.
 func (s source) Bundle(id erasure.ID) (erasure.Bundle, error) {
-	b, err := s.n.store.Block(id)
+	b, err := s.block(id)
 	if err != nil {
 		return erasure.Bundle{}, fmt.Errorf("%w: %w", kad.ErrNotHeld, err)
 	}
@@ -28,7 +36,7 @@ func (s source) Bundle(id erasure.ID) (erasure.Bundle, error) {
 
 // Row returns a verified row with its Merkle path.
 func (s source) Row(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
-	b, err := s.n.store.Block(id)
+	b, err := s.block(id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", kad.ErrNotHeld, err)
 	}
@@ -41,7 +49,7 @@ func (s source) Row(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
 
 // Held returns the pieces that are verified, fsynced and indexed.
 func (s source) Held(id erasure.ID) erasure.PieceSet {
-	b, err := s.n.store.Block(id)
+	b, err := s.block(id)
 	if err != nil {
 		return erasure.PieceSet{}
 	}

@@ -26,6 +26,9 @@ type Status struct {
 	Banned    []netip.Addr   `json:"banned"`
 	Ledger    LedgerStatus   `json:"ledger"`
 	Validator bool           `json:"validator"`
+	Seeding   Seeding        `json:"seeding"`
+	Traffic   Traffic        `json:"traffic"`
+	Conns     int            `json:"connections"` // of torrents
 	Blocks    int            `json:"blocks"`
 	Bytes     int64          `json:"bytes"` // on disk
 	Quota     int64          `json:"quota"` // 0: no limit
@@ -69,7 +72,7 @@ func (n *Node) Status() (Status, error) {
 	s := Status{
 		Chain: n.cfg.Genesis.ChainID, Peer: n.host.ID().String(), Custodian: n.cfg.Custodian,
 		Addrs: n.host.Addrs(), Torrent: netip.AddrPortFrom(n.cfg.IP, uint16(n.swarm.Port())),
-		Banned: n.swarm.Banned(),
+		Banned: n.swarm.Banned(), Seeding: n.Seeding(), Traffic: n.volume.traffic(), Conns: n.swarm.Connections(),
 		Blocks: usage.Blocks, Bytes: usage.Bytes, Quota: usage.Quota,
 	}
 	n.mu.Lock()

@@ -1,0 +1,126 @@
+package node_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"granary/cmd/granary/internal/node"
+)
+
+// calendar is a clock that tests turn.
+type calendar struct{ at time.Time }
+
+func (c *calendar) now() time.Time { return c.at }
+
+func openVolume(t *testing.T, path string, limit int64, c *calendar) node.Volume {
+	t.Helper()
+	v, err := node.OpenVolume(path, limit, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestVolumeHoldsOverRestartsAndCrashes(t *testing.T) {
+	const limit = 100 << 20
+	path := filepath.Join(t.TempDir(), "traffic.json")
+	c := &calendar{time.Date(2026, 11, 20, 12, 0, 0, 0, time.Local)}
+	passed := int64(0)
+	for life := 0; ; life++ {
+		v := openVolume(t, path, limit, c)
+		var err error
+		for n := 0; n < 700 && err == nil; n++ {
+			if err = v.Spend(16<<10, 0); err == nil {
+				passed += 16 << 10
+			}
+			if err == nil {
+				if err = v.Spend(0, 1<<10); err == nil {
+					passed += 1 << 10
+				}
+			}
+		}
+		if errors.Is(err, node.ErrVolume) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if life%2 == 0 { // else it is killed
+			if err := v.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if passed > limit {
+		t.Errorf("%d bytes passed, want at most %d", passed, limit)
+	}
+	// Each of the few crashes may cost a portion, a hundredth here.
+	if passed < limit*9/10 {
+		t.Errorf("%d bytes passed, want most of %d", passed, limit)
+	}
+	v := openVolume(t, path, limit, c)
+	if err := v.Spend(0, 0); !errors.Is(err, node.ErrVolume) {
+		if err = v.Spend(16<<10, 0); !errors.Is(err, node.ErrVolume) {
+			t.Errorf("after a restart: got %v, want ErrVolume", err)
+		}
+	}
+	c.at = c.at.AddDate(0, 0, 11)
+	if err := v.Spend(1000, 0); err != nil {
+		t.Errorf("in the next month: %v", err)
+	}
+	if got := v.Traffic(); got.Month != "2026-12" || got.Sent != 1000 || got.Received != 0 {
+		t.Errorf("in the next month: %+v", got)
+	}
+}
+
+func TestVolumeIsCountedWithoutALimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "traffic.json")
+	c := &calendar{time.Date(2026, 11, 20, 12, 0, 0, 0, time.Local)}
+	v := openVolume(t, path, 0, c)
+	if err := errors.Join(v.Spend(5<<30>>3, 0), v.Spend(0, 77), v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	v = openVolume(t, path, 0, c)
+	if got := v.Traffic(); got.Sent != 5<<30>>3 || got.Received != 77 {
+		t.Errorf("after a restart: %+v", got)
+	}
+}
+
+func TestADamagedVolumeIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "traffic.json")
+	c := &calendar{time.Now()}
+	for _, text := range []string{"", "{", `{"month":"2026-11","sent":5,"received":5,"booked":9}`, `{"month":"2026-11","sent":-5,"received":5,"booked":9}`} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := node.OpenVolume(path, 1000, c.now); err == nil {
+			t.Errorf("%q was believed", text)
+		}
+	}
+}
+
+func TestVolumeIsExactFromManyConnections(t *testing.T) {
+	const limit = 1 << 20
+	c := &calendar{time.Now()}
+	v := openVolume(t, filepath.Join(t.TempDir(), "traffic.json"), limit, c)
+	var passed atomic.Int64
+	done := make(chan struct{})
+	for range 8 {
+		go func() {
+			for v.Spend(1000, 0) == nil {
+				passed.Add(1000)
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range 8 {
+		<-done
+	}
+	if got := passed.Load(); got > limit || got < limit-1000 {
+		t.Errorf("%d bytes passed of %d", got, limit)
+	}
+}

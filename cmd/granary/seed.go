@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/gateway"
+	"granary/cmd/granary/internal/node"
+)
+
+func (a *app) seed() *cobra.Command {
+	var s *config.Settings
+	var patience time.Duration
+	cmd := &cobra.Command{
+		Use:   "seed REF... | on | off",
+		Short: "Fetch blocks whole and keep them; or turn seeding on and off",
+		Long: `Fetches each block, keeps it whole until it is unpinned, and serves it while
+the node runs.
+
+"off" stops everything the node does for others, until "on", also over
+restarts: it uploads nothing, fetches no custody, and lets its names in the
+DHT lapse. What you ask for yourself goes on, and a block that you publish
+is served until it is certified. "granary status" says whether it seeds.
+
+Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
+1 a validator cannot be turned off; 64 REF refused, or no home.`,
+		Example: "  granary seed 4f1c9a02…\n  granary seed off",
+		GroupID: "blocks",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return exit.Usagef("usage: "+cmd.UseLine(), "%s needs a block, or on or off", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && (args[0] == "on" || args[0] == "off") {
+				return a.switchSeeding(cmd.Context(), args[0] == "on")
+			}
+			refs := make([]node.Ref, len(args))
+			for i, arg := range args {
+				var err error
+				if refs[i], err = node.ParseRef(arg); err != nil {
+					return err
+				}
+			}
+			return a.reach(cmd.Context(), cmd.Flags(), s, "", func(c *gateway.Client, _ bool) error {
+				return a.seedAll(cmd.Context(), c, args, refs, node.FetchOptions{Patience: patience})
+			})
+		},
+	}
+	s = config.Flags(cmd.Flags())
+	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up on a block after so long without a new row")
+	return cmd
+}
+
+// seedAll fetches and pins blocks one after the other. One that fails does not
+// stop those after it.
+func (a *app) seedAll(ctx context.Context, c *gateway.Client, args []string, refs []node.Ref, opt node.FetchOptions) error {
+	var last error
+	failed := 0
+	for i, ref := range refs {
+		r, err := c.Fetch(ctx, ref, opt, a.ui.Progress)
+		if err == nil {
+			err = c.Pin(ctx, r.ID)
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			failed++
+			last = err
+			if len(refs) > 1 {
+				a.ui.Note("%s: %v", args[i], err)
+			}
+			continue
+		}
+		if err := a.ui.Result(r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s  %s  %s\n", r.ID, humanize.IBytes(uint64(r.Length)), r.Name)
+		}); err != nil {
+			return err
+		}
+	}
+	if failed > 0 && failed < len(refs) {
+		return &exit.Error{Status: exit.Partial, Err: fmt.Errorf("%d of %d blocks are not seeded, the last because: %w", failed, len(refs), last)}
+	}
+	return last
+}
+
+// switchSeeding tells the running node, or leaves word for the next.
+func (a *app) switchSeeding(ctx context.Context, on bool) error {
+	if _, err := config.OpenHome(a.home); err != nil {
+		return err
+	}
+	c, err := gateway.Dial(ctx, config.Socket(a.home))
+	if err == nil {
+		err = errors.Join(c.Seed(ctx, on), c.Close())
+	} else if errors.Is(err, gateway.ErrNoNode) {
+		err = node.RememberSeeding(a.home, on)
+	}
+	if err != nil {
+		return err
+	}
+	return a.ui.Result(map[string]any{"seeding": on}, func(w io.Writer) {
+		fmt.Fprintln(w, map[bool]string{true: "seeding is on", false: "seeding is off"}[on])
+	})
+}
+
+func seedingWords(s node.Seeding) string {
+	hours := ""
+	if s.Hours != "" {
+		hours = ", " + s.Hours
+	}
+	switch s.Why {
+	case "":
+		return "on" + hours
+	case "off":
+		return "off; turn it on with `granary seed on`"
+	case "hours":
+		return "resting until its hours" + hours
+	}
+	return "resting: the month's volume is used up"
+}
+
+func trafficWords(t node.Traffic) string {
+	limit := "no limit"
+	if t.Limit > 0 {
+		limit = humanize.IBytes(uint64(t.Limit))
+	}
+	return fmt.Sprintf("%s sent, %s received of %s in %s", humanize.IBytes(uint64(t.Sent)), humanize.IBytes(uint64(t.Received)), limit, t.Month)
+}
