@@ -8,6 +8,9 @@ import (
 	"runtime"
 )
 
+// indexFile is the index, beside the folder of blocks.
+const indexFile = "index.db"
+
 // The files of a block's folder.
 const (
 	infoFile    = "info"
@@ -97,10 +100,17 @@ func makeDirs(dir string) error {
 	return nil
 }
 
-// diskUsage is what path and everything below it takes on disk.
-func diskUsage(path string) (int64, error) {
+// diskUsage is what path and everything below it takes on disk. What without,
+// which may be nil, says of is left out, folders but for path with all below.
+func diskUsage(path string, without func(string, fs.DirEntry) bool) (int64, error) {
 	var total int64
-	err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
+		if err == nil && without != nil && without(at, d) {
+			if d.IsDir() && at != path {
+				return fs.SkipDir
+			}
+			return nil
+		}
 		if err == nil {
 			var info fs.FileInfo
 			if info, err = d.Info(); err == nil {

@@ -171,7 +171,7 @@ func (b *Block) settle(sizes fileSizes) error {
 		if err := b.punch(rest); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
-		n, err := diskUsage(b.dir)
+		n, err := diskUsage(b.dir, nil)
 		if err != nil {
 			return err
 		}

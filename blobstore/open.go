@@ -43,14 +43,14 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 	if err := makeDirs(s.blocks); err != nil {
 		return nil, fmt.Errorf("open store: %w", diskError(err))
 	}
-	entries, deleted, err := s.openIndex(filepath.Join(dir, "index.db"))
+	entries, deleted, err := s.openIndex(filepath.Join(dir, indexFile))
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := syncDir(dir); err != nil { // the index's name, which bbolt leaves to us
 		return nil, errors.Join(fmt.Errorf("open store: %w", diskError(err)), s.index.db.Close())
 	}
-	s.quota = quota{limit: cfg.Quota, index: s.index.length}
+	s.quota = quota{limit: cfg.Quota, index: s.index.length, beside: s.beside}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.loadAll(ctx, entries, deleted); err != nil {
 		s.stop()
@@ -139,7 +139,7 @@ func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
 	if ctx.Err() != nil || errors.Is(err, ErrDiskFull) {
 		return err
 	}
-	n, usageErr := diskUsage(s.folder(id))
+	n, usageErr := diskUsage(s.folder(id), nil)
 	if usageErr != nil {
 		return usageErr
 	}

@@ -1,7 +1,12 @@
 package blobstore
 
 import (
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
 	"sync"
+	"time"
 
 	"granary/erasure"
 )
@@ -49,13 +54,42 @@ func pieceBytes(g erasure.Geometry, piece int) int64 {
 func proofLength(g erasure.Geometry) int64  { return 16 * int64(g.K()) }
 func layersLength(g erasure.Geometry) int64 { return 32 * int64(g.Pieces()) }
 
+// Cost is what a block of geometry g takes of a quota with these pieces, at
+// most: for its description it counts the longest name there can be.
+func Cost(g erasure.Geometry, pieces erasure.PieceSet) int64 {
+	n := blockCost(maxInfoLength, g)
+	for p := range pieces.All() {
+		n += pieceBytes(g, p)
+	}
+	return n
+}
+
+// besideEvery is how long a measure of what others write into the store's
+// folder is believed.
+const besideEvery = 10 * time.Second
+
 // A quota counts bytes that are on disk or promised to a writer.
 type quota struct {
-	limit int64        // 0: none
-	index func() int64 // length of index.db
+	limit  int64                 // 0: none
+	index  func() int64          // length of index.db
+	beside func() (int64, error) // what others have in the folder: a node's ledger and keys
 
-	mu   sync.Mutex
-	used int64 // guarded by mu
+	mu       sync.Mutex
+	used     int64     // guarded by mu
+	others   int64     // guarded by mu: what beside said last
+	measured time.Time // guarded by mu: when
+}
+
+// free is what may still be reserved; it may be negative. The caller holds mu.
+func (q *quota) free() (int64, error) {
+	if now := time.Now(); now.Sub(q.measured) > besideEvery {
+		n, err := q.beside()
+		if err != nil {
+			return 0, fmt.Errorf("measure what is beside the blocks: %w", err)
+		}
+		q.others, q.measured = n, now
+	}
+	return q.limit - q.used - q.others - rootBytes - max(indexSpare, 2*q.index()), nil
 }
 
 // reserve promises n bytes, or returns a *QuotaError and promises nothing.
@@ -63,7 +97,11 @@ func (q *quota) reserve(n int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.limit > 0 && n > 0 {
-		if free := q.limit - q.used - rootBytes - max(indexSpare, 2*q.index()); n > free {
+		free, err := q.free()
+		if err != nil {
+			return err
+		}
+		if n > free {
 			return &QuotaError{Need: n, Free: free}
 		}
 	}
@@ -76,6 +114,26 @@ func (q *quota) charge(n int64) {
 	q.mu.Lock()
 	q.used += n
 	q.mu.Unlock()
+}
+
+// Free is how many bytes may still be written before the quota is reached;
+// negative once it is exceeded because it was lowered, or because something
+// else in the folder grew. math.MaxInt64 without a quota.
+func (s *Store) Free() (int64, error) {
+	if s.limit == 0 {
+		return math.MaxInt64, nil
+	}
+	s.quota.mu.Lock()
+	defer s.quota.mu.Unlock()
+	return s.quota.free()
+}
+
+// beside measures what is in the folder and not ours to count one by one: all
+// but the blocks and the index.
+func (s *Store) beside() (int64, error) {
+	return diskUsage(s.dir, func(path string, _ fs.DirEntry) bool {
+		return path == s.blocks || path == s.dir || path == filepath.Join(s.dir, indexFile)
+	})
 }
 
 // release gives n bytes back.

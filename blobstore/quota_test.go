@@ -3,6 +3,7 @@ package blobstore_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -165,4 +166,50 @@ func fillDisk(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	hold(t, b, e, 198, 199)
+}
+
+// TestQuotaCountsWhatIsBesideTheBlocks: a ledger's files, keys, an index that
+// was put aside.
+func TestQuotaCountsWhatIsBesideTheBlocks(t *testing.T) {
+	const beside = 1 << 20
+	var free [2]int64
+	for i := range free {
+		dir := t.TempDir()
+		if i == 1 {
+			if err := os.MkdirAll(filepath.Join(dir, "ledger"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "ledger", "log"), content(1, beside), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := open(t, dir, blobstore.Config{Quota: 4 << 20})
+		var err error
+		if free[i], err = s.Free(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := free[0] - free[1]; diff < beside || diff > beside+64<<10 {
+		t.Errorf("%d bytes beside the blocks take %d of the quota", beside, diff)
+	}
+	s := open(t, t.TempDir(), blobstore.Config{})
+	if got, err := s.Free(); err != nil || got != math.MaxInt64 {
+		t.Errorf("without a quota %d bytes are free (%v)", got, err)
+	}
+}
+
+// TestCostIsNoLessThanWhatIsCounted: who asks before he writes is not refused
+// later.
+func TestCostIsNoLessThanWhatIsCounted(t *testing.T) {
+	for _, length := range []int{1, 5 * erasure.RowSize, 600 * erasure.RowSize} {
+		e := encode(t, 71, length)
+		s := open(t, t.TempDir(), blobstore.Config{})
+		b, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cost := blobstore.Cost(e.geometry(), b.Held()); cost < b.Bytes() || cost > b.Bytes()+4096 {
+			t.Errorf("%d bytes: cost %d, counted %d", length, cost, b.Bytes())
+		}
+	}
 }

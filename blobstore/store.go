@@ -21,7 +21,8 @@ import (
 type Config struct {
 	// Quota bounds the bytes on disk of everything under the store's folder;
 	// 0 leaves the disk as the only bound. A store that is already larger
-	// opens, and refuses to grow.
+	// opens, and refuses to grow. What others write beside the blocks is
+	// counted, and cannot be refused.
 	Quota int64
 
 	// Logger hears of damage that was found and of what was done about it.
@@ -172,7 +173,7 @@ func (s *Store) Resolve(prefix string) (erasure.ID, error) {
 
 // Usage measures what is on disk: it asks the file system about every file.
 func (s *Store) Usage() (Usage, error) {
-	n, err := diskUsage(s.dir)
+	n, err := diskUsage(s.dir, nil)
 	if err != nil {
 		return Usage{}, fmt.Errorf("measure store: %w", err)
 	}

@@ -53,7 +53,7 @@ not certified in time (the block stays stored); 130 interrupted.`,
 			}
 			defer in.Close()
 			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
-				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Patience: patience}
+				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Patience: patience, Size: size(in)}
 				r, err := c.Publish(cmd.Context(), name, in, opt, a.ui.Progress)
 				if err != nil {
 					return err
@@ -75,6 +75,16 @@ not certified in time (the block stays stored); 130 interrupted.`,
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without news")
 	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
 	return cmd
+}
+
+// size is that of an ordinary file, 0 of anything else.
+func size(in io.Reader) int64 {
+	if f, ok := in.(*os.File); ok {
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+			return st.Size()
+		}
+	}
+	return 0
 }
 
 // input opens FILE or standard input and says under which name it goes.

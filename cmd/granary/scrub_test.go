@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,17 +18,22 @@ func blockFiles(nd *devnet.Node, id string) []string {
 	return []string{filepath.Join(dir, "content"), filepath.Join(dir, "parity")}
 }
 
-// scrubAlone runs `granary scrub` in a home without a node.
-func scrubAlone(t *testing.T, nd *devnet.Node, want int, args ...string) {
+// exits runs granary in a home and wants exactly that status; it returns what
+// was printed.
+func exits(t *testing.T, want int, home string, args ...string) string {
 	t.Helper()
-	cmd, err := devnet.Command(append([]string{"scrub", "--home", nd.Home}, args...)...)
+	cmd, err := devnet.Command(append(args, "--home", home)...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
 	out, _ := cmd.CombinedOutput() // the status is looked at below
 	if got := cmd.ProcessState.ExitCode(); got != want {
-		t.Fatalf("granary scrub %v: exit status %d, want %d\n%s", args, got, want, out)
+		t.Fatalf("granary %v: exit status %d, want %d\n%s", args, got, want, out)
 	}
+	return string(out)
 }
 
 // TestDamagedHomesAreRepaired: by hand and by schedule, from the rows that are
@@ -94,14 +100,14 @@ func TestDamagedHomesAreRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	spoil(blockFiles(pub, r.ID)[0])
-	scrubAlone(t, pub, exit.Partial)
-	scrubAlone(t, pub, exit.OK, "--repair", r.ID)
-	scrubAlone(t, pub, exit.OK)
-	scrubAlone(t, pub, exit.Failure, "0123456789")
+	exits(t, exit.Partial, pub.Home, "scrub")
+	exits(t, exit.OK, pub.Home, "scrub", "--repair", r.ID)
+	exits(t, exit.OK, pub.Home, "scrub")
+	exits(t, exit.Failure, pub.Home, "scrub", "0123456789")
 	if err := os.Remove(filepath.Join(pub.Home, "blocks", r.ID, "info")); err != nil {
 		t.Fatal(err)
 	}
-	scrubAlone(t, pub, exit.Partial, "--repair")
+	exits(t, exit.Partial, pub.Home, "scrub", "--repair")
 	if err := n.Start(t.Context(), "publisher"); err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,14 @@ import (
 func (a *app) seed() *cobra.Command {
 	var s *config.Settings
 	var patience time.Duration
+	var stop, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "seed REF... | on | off",
 		Short: "Fetch blocks whole and keep them; or turn seeding on and off",
-		Long: `Fetches each block, keeps it whole until it is unpinned, and serves it while
-the node runs.
+		Long: `Fetches each block, keeps it whole, and serves it while the node runs.
+
+With --stop it gives blocks up that were seeded, published or fetched here: what
+this home owes the network of them stays, the rest is deleted.
 
 "off" stops everything the node does for others, until "on", also over
 restarts: it uploads nothing, fetches no custody, and lets its names in the
@@ -32,7 +35,7 @@ is served until it is certified. "granary status" says whether it seeds.
 
 Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 1 a validator cannot be turned off; 64 REF refused, or no home.`,
-		Example: "  granary seed 4f1c9a02…\n  granary seed off",
+		Example: "  granary seed 4f1c9a02…\n  granary seed 4f1c9a02… --stop --dry-run\n  granary seed off",
 		GroupID: "blocks",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -41,7 +44,10 @@ Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && (args[0] == "on" || args[0] == "off") {
+			if dryRun && !stop {
+				return exit.Usagef("usage: "+cmd.UseLine()+" --stop --dry-run", "--dry-run goes with --stop")
+			}
+			if len(args) == 1 && !stop && (args[0] == "on" || args[0] == "off") {
 				return a.switchSeeding(cmd.Context(), args[0] == "on")
 			}
 			refs := make([]node.Ref, len(args))
@@ -52,11 +58,16 @@ Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 				}
 			}
 			return a.reach(cmd.Context(), cmd.Flags(), s, "", func(c *gateway.Client, _ bool) error {
+				if stop {
+					return a.giveUp(cmd.Context(), c, refs, dryRun)
+				}
 				return a.seedAll(cmd.Context(), c, args, refs, node.FetchOptions{Patience: patience})
 			})
 		},
 	}
 	s = config.Flags(cmd.Flags())
+	cmd.Flags().BoolVar(&stop, "stop", false, "give the blocks up: delete what is owed to nobody")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --stop, only say what would be deleted")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up on a block after so long without a new row")
 	return cmd
 }

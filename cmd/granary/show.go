@@ -210,10 +210,6 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		Home    string `json:"home"`
 		node.Status
 	}{true, a.home, s}, func(w io.Writer) {
-		quota := "no limit"
-		if s.Quota > 0 {
-			quota = humanize.IBytes(uint64(s.Quota))
-		}
 		fmt.Fprintf(w, "home       %s\nnetwork    %s\npeer       %s\n", a.home, s.Chain, s.Peer)
 		for _, addr := range s.Addrs {
 			fmt.Fprintf(w, "listens    %s\n", addr)
@@ -222,7 +218,11 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		if s.Custodian {
 			fmt.Fprintf(w, "custody    %d of 64 groups\n", len(s.Groups))
 		}
-		fmt.Fprintf(w, "blocks     %d, %s on disk of %s\n", s.Blocks, humanize.IBytes(uint64(s.Bytes)), quota)
+		fmt.Fprintf(w, "blocks     %d\n", s.Blocks)
+		printStorage(w, s.Storage)
+		if s.Backlog > 0 {
+			fmt.Fprintf(w, "owed       %d announced blocks are not kept yet\n", s.Backlog)
+		}
 		fmt.Fprintf(w, "seeding    %s\n", seedingWords(s.Seeding))
 		fmt.Fprintf(w, "traffic    %s\n", trafficWords(s.Traffic))
 		if s.Publisher != "" {

@@ -57,12 +57,6 @@ func (c *Client) Status(ctx context.Context) (node.Status, error) {
 	return s, c.get(ctx, "/v1/status", &s)
 }
 
-// Peers asks whom the node knows.
-func (c *Client) Peers(ctx context.Context) (node.PeersStatus, error) {
-	var s node.PeersStatus
-	return s, c.get(ctx, "/v1/peers", &s)
-}
-
 // Custodians looks up in the DHT who keeps custody: their peer IDs.
 func (c *Client) Custodians(ctx context.Context) ([]string, error) {
 	var ids []string
@@ -130,7 +124,7 @@ func (c *Client) Delete(ctx context.Context, ref string) error {
 func (c *Client) Publish(ctx context.Context, name string, content io.Reader, opt node.PublishOptions, report node.Report) (node.PublishResult, error) {
 	q := url.Values{
 		"name": {name}, "patience": {opt.Patience.String()},
-		"wait": {string(opt.Wait)}, "keep": {strconv.Itoa(opt.Keep)},
+		"wait": {string(opt.Wait)}, "keep": {strconv.Itoa(opt.Keep)}, "size": {strconv.FormatInt(opt.Size, 10)},
 	}
 	var r node.PublishResult
 	return r, c.stream(ctx, "/v1/blocks?"+q.Encode(), content, report, &r)

@@ -67,7 +67,6 @@ func handler(n *node.Node) http.Handler {
 	g := gateway{n}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", g.status)
-	mux.HandleFunc("GET /v1/peers", g.peers)
 	mux.HandleFunc("GET /v1/custodians", g.custodians)
 	mux.HandleFunc("GET /v1/blocks", g.blocks)
 	mux.HandleFunc("POST /v1/blocks", g.publish)
@@ -95,10 +94,6 @@ type gateway struct{ n *node.Node }
 func (g gateway) status(w http.ResponseWriter, _ *http.Request) {
 	s, err := g.n.Status()
 	reply(w, s, err)
-}
-
-func (g gateway) peers(w http.ResponseWriter, _ *http.Request) {
-	reply(w, g.n.Peers(), nil)
 }
 
 func (g gateway) custodians(w http.ResponseWriter, r *http.Request) {
@@ -175,7 +170,12 @@ func (g gateway) publish(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, exit.Usagef("", "keep: %w", err))
 		return
 	}
-	opt := node.PublishOptions{Wait: node.Wait(q.Get("wait")), Keep: keep, Patience: patience}
+	size, err := strconv.ParseInt(q.Get("size"), 10, 64)
+	if err != nil {
+		reply(w, nil, exit.Usagef("", "size: %w", err))
+		return
+	}
+	opt := node.PublishOptions{Wait: node.Wait(q.Get("wait")), Keep: keep, Patience: patience, Size: size}
 	stream(w, func(report node.Report) (any, error) {
 		p, err := g.n.Publish(r.Context(), q.Get("name"), r.Body, opt, report)
 		if err != nil {

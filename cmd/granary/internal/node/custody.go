@@ -230,6 +230,9 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 		}
 		return n.seed(b)
 	}
+	if err := n.roomFor(ctx, b, owed); err != nil {
+		return err
+	}
 	t, err := n.swarm.Add(b)
 	if err != nil {
 		return err
@@ -248,6 +251,9 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 // fetchWhole gets any k rows by BitTorrent and computes the rest; it returns
 // erasure.ErrNotClean if they belong to no clean block.
 func (n *Node) fetchWhole(ctx context.Context, b *blobstore.Block, named []ledger.PeerID) error {
+	if err := n.roomFor(ctx, b, erasure.AllPieces(b.Geometry().Pieces())); err != nil {
+		return err
+	}
 	t, err := n.swarm.Add(b)
 	if err != nil {
 		return err

@@ -113,14 +113,14 @@ func awaitAnswer(ctx context.Context, t *swarm.Torrent) {
 // It ends with ErrNotFound when ctx does.
 func (n *Node) describe(ctx context.Context, ref Ref, first []peer.ID, addrs []netip.AddrPort) (*blobstore.Block, error) {
 	if ref.Bundle != nil {
-		return n.store.Put(ctx, *ref.Bundle)
+		return n.put(ctx, *ref.Bundle)
 	}
 	b, err := n.lookUp(ctx, ref.ID, first, addrs)
 	if err != nil {
 		return nil, err
 	}
 	// The lookup may have used up its time; what it brought is kept.
-	return n.store.Put(context.WithoutCancel(ctx), b)
+	return n.put(context.WithoutCancel(ctx), b)
 }
 
 // lookUp returns a block's description from the first holder that has it, or

@@ -53,8 +53,9 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	}
 	b, err := n.locate(ctx, ref, opt, report)
 	if err != nil {
-		return Fetched{}, err
+		return Fetched{}, n.explained(err)
 	}
+	defer n.fetchBegins(b.ID())()
 	// First, so that it is not dropped on the way.
 	if err := askedFor(ctx, b); err != nil && !(b.Whole() && errors.Is(err, blobstore.ErrQuota)) {
 		return Fetched{}, err
@@ -65,7 +66,7 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	}
 	if !b.Whole() {
 		if err := n.fill(ctx, b, opt, report, &got); err != nil {
-			return got, err
+			return got, n.explained(err)
 		}
 	}
 	got.Took, got.Banned = time.Since(began), n.swarm.Banned()
@@ -111,6 +112,9 @@ func (n *Node) standing(ctx context.Context, id erasure.ID) (string, int64) {
 
 // fill downloads any k rows of b and computes the rest.
 func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, report Report, got *Fetched) error {
+	if err := n.roomFor(ctx, b, erasure.AllPieces(b.Geometry().Pieces())); err != nil {
+		return err
+	}
 	t, err := n.swarm.Add(b)
 	if err != nil {
 		return err
@@ -141,21 +145,31 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 // stalled says why a fetch made no progress: no peers to ask, or too few rows
 // among all of them.
 func stalled(b *blobstore.Block, s swarm.Status, patience time.Duration) error {
-	g, held := b.Geometry(), b.Held()
-	err := ErrStalled
-	if s.Peers > 0 && g.RowsIn(reachable(held, s)) < g.K() {
-		err = ErrTooFewRows
+	g := b.Geometry()
+	reach := b.Held()
+	if s.Available.Cap() == reach.Cap() {
+		reach.Union(s.Available)
 	}
-	return fmt.Errorf("%w: %d of %d rows of %s, nothing new for %v; %s",
-		err, b.Rows(), g.K(), b.ID().Short(), patience, waiting(g, held, s))
+	if rows := g.RowsIn(reach); s.Peers > 0 && rows < g.K() {
+		return fmt.Errorf("%w: %d of the %d rows needed for %s, from %d peers, after %v without a new one",
+			ErrTooFewRows, rows, g.K(), b.ID().Short(), s.Peers, patience)
+	}
+	return fmt.Errorf("%w: %d of %d rows of %s, %d peers, nothing new for %v",
+		ErrStalled, b.Rows(), g.K(), b.ID().Short(), s.Peers, patience)
 }
 
 func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
 	g := b.Geometry()
-	return Progress{
-		Stage: "fetch", Done: int64(min(s.Rows, g.K())), Total: int64(g.K()), Unit: "rows",
-		Text: waiting(g, b.Held(), s),
+	p := Progress{Stage: "fetch", Done: int64(min(s.Rows, g.K())), Total: int64(g.K()), Unit: "rows"}
+	p.Text = fmt.Sprintf("%d peers", s.Peers)
+	reach := b.Held()
+	if s.Available.Cap() == reach.Cap() {
+		reach.Union(s.Available)
 	}
+	if missing := g.K() - g.RowsIn(reach); missing > 0 {
+		p.Text += fmt.Sprintf("; %d more rows needed than they hold", missing)
+	}
+	return p
 }
 
 // patient returns a context that ends with ErrStalled as its cause once no

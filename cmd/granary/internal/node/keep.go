@@ -19,7 +19,7 @@ const (
 	noteIndex = "index" // log index of the latest announcement for which the block is kept, in decimal
 	noteUntil = "until" // when that keep ends, Unix seconds in decimal; absent while unknown
 	noteOwn   = "own"   // a Reason: why the home's owner wants the block
-	noteAsked = "asked" // when `get` last asked for it, Unix seconds in decimal
+	noteAsked = "asked" // when `get` last asked for it, Unix milliseconds in decimal
 )
 
 // Reason is why a block is kept. A block can have several. One that has none is
@@ -64,7 +64,7 @@ func (s *Shelf) Pin(ctx context.Context, id erasure.ID) error {
 
 // askedFor notes that `get` wants b.
 func askedFor(ctx context.Context, b *blobstore.Block) error {
-	if err := b.SetNote(ctx, noteAsked, strconv.AppendInt(nil, time.Now().Unix(), 10)); err != nil {
+	if err := b.SetNote(ctx, noteAsked, strconv.AppendInt(nil, time.Now().UnixMilli(), 10)); err != nil {
 		return err
 	}
 	if b.Note(noteOwn) != nil {
@@ -144,6 +144,10 @@ func (n *Node) dropEnded(ctx context.Context) {
 	n.mu.Unlock()
 	if state != light.Synced {
 		return
+	}
+	// Where the quota was lowered, or the ledger grew into it.
+	if err := n.makeRoom(ctx, 0, erasure.ID{}); err != nil {
+		n.log.Debug("quota exceeded", "err", err)
 	}
 	for _, b := range n.store.Blocks() {
 		why, until := n.reasons(b)

@@ -84,12 +84,14 @@ type Node struct {
 	own     []byte                 // guarded by mu: the light block of our own chain that we announce
 	closed  bool                   // guarded by mu: no new background work
 
+	fetching  map[erasure.ID]int       // guarded by mu: blocks that `get` is at, which are not dropped
 	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
 	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
 
 	switching sync.Mutex // held while working for others is switched
 
+	dropping sync.Mutex // held while room is made
 	coding   sync.Mutex // held while a block that we keep for others is decoded
 	watching sync.Mutex // held while Watch runs
 }
@@ -100,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, postponed: map[erasure.ID]time.Time{}, news: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, postponed: map[erasure.ID]time.Time{}, fetching: map[erasure.ID]int{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -138,7 +140,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Chain: cfg.Genesis.ChainID, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
 		Bootstrap: cfg.Bootstrap, Devnet: cfg.Devnet, Client: cfg.Guest,
 		CustodyCount: cfg.Genesis.Params.Custody, Custodian: cfg.Custodian, Hidden: n.idle != "",
-		TorrentPort: n.swarm.Port(), Holders: n.loadHolders(), Logger: n.log,
+		TorrentPort: n.swarm.Port(), Logger: n.log,
 	}, source{n})
 	if err != nil {
 		return nil, err
@@ -177,7 +179,6 @@ func (n *Node) resume() error {
 		n.background(n.tend)
 	}
 	n.background(n.watchClock)
-	n.background(n.keepHolders)
 	return nil
 }
 

@@ -21,6 +21,7 @@ type PublishOptions struct {
 	Wait     Wait
 	Keep     int           // days that custodians and validators owe the block; 0: DefaultKeep
 	Patience time.Duration // give up after so long without news; 0: one minute
+	Size     int64         // bytes of content, if known: room is made for them first; 0: not known
 
 	Namespace string // a name that the publisher owns; empty: the publisher's key
 }
@@ -71,12 +72,17 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 		opt.Keep = DefaultKeep
 	}
 	began := time.Now()
+	if g, err := erasure.NewGeometry(opt.Size); err == nil {
+		if err := n.makeRoom(ctx, blobstore.Cost(g, erasure.AllPieces(g.Pieces())), erasure.ID{}); err != nil {
+			return Published{}, fmt.Errorf("store %q: %w", name, err)
+		}
+	}
 	b, err := n.store.Import(ctx, name, r, report.bytes("encode"))
 	if err == nil {
 		err = b.SetNote(ctx, noteOwn, []byte(ReasonPublished))
 	}
 	if err != nil {
-		return Published{}, fmt.Errorf("store %q: %w", name, err)
+		return Published{}, fmt.Errorf("store %q: %w", name, n.explained(err))
 	}
 	p := Published{Block: b, Encoded: time.Since(began)}
 	if err := n.seed(b); err != nil {

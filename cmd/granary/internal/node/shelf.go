@@ -51,6 +51,9 @@ type BlockStatus struct {
 	Damaged int       `json:"pieces_damaged"` // neither held nor served, to be repaired
 	Checked time.Time `json:"checked"`        // when all that is held was last known to be good on the disk; zero: unknown
 
+	Bytes   int64 `json:"bytes"`          // on disk
+	NotOwed int64 `json:"bytes_not_owed"` // of these, what giving the block up frees
+
 	Kept  []Reason   `json:"kept"`            // why; empty: nobody knows any more
 	Until *time.Time `json:"until,omitempty"` // when custody ends, once that is known
 }
@@ -89,6 +92,7 @@ func (s *Shelf) blockStatus(b *blobstore.Block) BlockStatus {
 		Record: NewRecord(b.Bundle().Info), Held: b.Geometry().RowsIn(held), Pieces: held.Count(),
 		Whole: b.Whole(), Proof: b.Bundle().Proof != nil, Kept: []Reason{},
 		Damaged: b.Quarantined().Count(), Checked: b.Checked(),
+		Bytes: b.Bytes(), NotOwed: s.notOwed(b),
 	}
 	why, until := s.reasons(b)
 	if st.Kept = append(st.Kept, why...); !until.IsZero() {

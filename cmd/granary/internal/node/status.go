@@ -10,6 +10,7 @@ import (
 
 	"granary/ledger"
 	"granary/ledger/light"
+	"granary/sampling"
 )
 
 // Status tells how a node stands.
@@ -29,8 +30,8 @@ type Status struct {
 	Traffic   Traffic        `json:"traffic"`
 	Conns     int            `json:"connections"` // of torrents
 	Blocks    int            `json:"blocks"`
-	Bytes     int64          `json:"bytes"` // on disk
-	Quota     int64          `json:"quota"` // 0: no limit
+	Backlog   int            `json:"backlog"` // announced blocks that are owed and not kept yet
+	Storage   Storage        `json:"storage"`
 }
 
 // LedgerStatus is what the last look at the ledger gave.
@@ -54,6 +55,14 @@ func (n *Node) setLedger(st light.Status, err error) {
 	n.mu.Unlock()
 }
 
+// PeerStatus describes a peer we are connected to.
+type PeerStatus struct {
+	Peer  string    `json:"peer"`
+	Addr  string    `json:"addr"`
+	Agent string    `json:"agent"`
+	Since time.Time `json:"since"`
+}
+
 // Status returns how the node stands now.
 func (n *Node) Status() (Status, error) {
 	usage, err := n.store.Usage()
@@ -64,17 +73,27 @@ func (n *Node) Status() (Status, error) {
 		Chain: n.cfg.Genesis.ChainID, Peer: n.host.ID().String(), Custodian: n.cfg.Custodian,
 		Addrs: n.host.Addrs(), Torrent: netip.AddrPortFrom(n.cfg.IP, uint16(n.swarm.Port())),
 		Banned: n.swarm.Banned(), Seeding: n.Seeding(), Traffic: n.volume.traffic(), Conns: n.swarm.Connections(),
-		Blocks: usage.Blocks, Bytes: usage.Bytes, Quota: usage.Quota,
+		Blocks: usage.Blocks,
+	}
+	if s.Storage, err = n.storage(usage.Bytes, usage.Quota); err != nil {
+		return Status{}, err
 	}
 	n.mu.Lock()
 	s.Ledger, s.Validator = n.ledger, n.chain != nil
+	s.Backlog = len(n.pending) + len(n.waiting) + len(n.later)
 	n.mu.Unlock()
-	s.Peers = n.Peers().Peers
+	for _, p := range n.host.Peers() {
+		s.Peers = append(s.Peers, PeerStatus{Peer: p.Peer.String(), Addr: p.Addr, Agent: p.Agent, Since: p.Since})
+	}
 	if n.cfg.Publisher != nil {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
 	}
-	s.Groups = groupList(n.groups)
+	for g := range sampling.Groups {
+		if n.groups&(1<<g) != 0 {
+			s.Groups = append(s.Groups, g)
+		}
+	}
 	return s, nil
 }
 

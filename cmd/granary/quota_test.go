@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/node"
+)
+
+// TestQuotaDropsOnlyWhatWasFetched: the one asked for longest ago first, never
+// what is pinned or published; what then does not fit is refused, with what
+// takes the room.
+func TestQuotaDropsOnlyWhatWasFetched(t *testing.T) {
+	n := network(t, 1)
+	var ids []string
+	for range 3 {
+		ids = append(ids, publish(t, n, content(t, 3<<20), node.WaitCertified).ID)
+	}
+	t.Setenv("GRANARY_QUOTA", "16MB") // two blocks of 3 MiB and as much parity
+	t.Setenv("GRANARY_LISTEN", n.Address(0).String())
+	home := filepath.Join(n.Dir, "reader")
+	exits(t, exit.OK, home, "init", "--network", n.File)
+	get := func(want int, id string) string {
+		t.Helper()
+		return exits(t, want, home, "get", id, "-o", filepath.Join(n.Dir, "out"), "--force")
+	}
+	wantHeld := func(want ...bool) {
+		t.Helper()
+		for i, id := range ids {
+			_, err := os.Stat(filepath.Join(home, "blocks", id, "content"))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if (err == nil) != want[i] {
+				t.Errorf("block %d is here: %v, want %v", i+1, err == nil, want[i])
+			}
+		}
+	}
+	get(exit.OK, ids[0])
+	get(exit.OK, ids[1])
+	wantHeld(true, true, false)
+	get(exit.OK, ids[2])
+	wantHeld(false, true, true)
+
+	exits(t, exit.OK, home, "seed", ids[1], ids[2])
+	if out := get(exit.Quota, ids[0]); !strings.Contains(out, "pinned 12 MiB") || !strings.Contains(out, "--stop") {
+		t.Errorf("the refusal does not say what takes the room and how to free it:\n%s", out)
+	}
+	wantHeld(true, true, true) // its description; no rows
+	exits(t, exit.OK, home, "seed", ids[1], "--stop", "--dry-run")
+	wantHeld(true, true, true)
+	exits(t, exit.OK, home, "seed", ids[1], "--stop")
+	wantHeld(true, false, true)
+	get(exit.OK, ids[0])
+	wantHeld(true, false, true)
+}
