@@ -23,11 +23,16 @@ type standing struct {
 
 // book keeps the standing of every holder asked in one trial.
 type book struct {
-	mu      sync.Mutex // guards holders and every standing in it
+	origin func(Holder) string
+
+	mu      sync.Mutex // guards the maps and every standing in them
 	holders map[Holder]*standing
+	origins map[string]int // requests to holders of an origin
 }
 
-func newBook() *book { return &book{holders: make(map[Holder]*standing)} }
+func newBook(origin func(Holder) string) *book {
+	return &book{origin: origin, holders: make(map[Holder]*standing), origins: make(map[string]int)}
+}
 
 // begin starts a round: nobody counts as silent any more.
 func (b *book) begin() {
@@ -40,11 +45,16 @@ func (b *book) begin() {
 
 // pick chooses whom of left to ask next, and notes that it is asked: a holder
 // that answers before one that does not, one that was not asked for this row
-// before, and of these the one asked least, so that the rows are spread over
-// as many holders as there are. Of equals the first wins. ok is false if there
+// before, one from an origin asked less, and of these the one asked least, so
+// that the rows are spread over as many origins and holders as there are. Of
+// equals the first wins. ok is false if there
 // is nobody to ask. rest is left without the one chosen and without liars and
 // the silent; these are not asked, and counted into asked as if they had been.
 func (b *book) pick(left []Holder, before, asked map[Holder]Cause) (best Holder, rest []Holder, ok bool) {
+	from := make(map[Holder]string, len(left))
+	for _, h := range left {
+		from[h] = b.origin(h)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	rank := func(h Holder) []int {
@@ -52,10 +62,14 @@ func (b *book) pick(left []Holder, before, asked map[Holder]Cause) (best Holder,
 		if _, yes := before[h]; yes {
 			again = 1
 		}
-		if st == nil {
-			return []int{0, again, 0}
+		crowd := 0
+		if o := from[h]; o != "" {
+			crowd = b.origins[o]
 		}
-		return []int{st.silent + st.late, again, st.asked}
+		if st == nil {
+			return []int{0, again, crowd, 0}
+		}
+		return []int{st.silent + st.late, again, crowd, st.asked}
 	}
 	for _, h := range left {
 		switch st := b.holders[h]; {
@@ -75,6 +89,7 @@ func (b *book) pick(left []Holder, before, asked map[Holder]Cause) (best Holder,
 		b.holders[best] = new(standing)
 	}
 	b.holders[best].asked++
+	b.origins[from[best]]++
 	i := slices.Index(rest, best)
 	return best, slices.Delete(rest, i, i+1), true
 }
@@ -120,6 +135,21 @@ func (b *book) count(is func(standing) bool) int {
 	n := 0
 	for _, st := range b.holders {
 		if is(*st) {
+			n++
+		}
+	}
+	return n
+}
+
+// served returns from how many origins verified rows came; holders whose origin
+// is not known count as one each.
+func (b *book) served() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, seen := 0, map[string]bool{"": false}
+	for h, st := range b.holders {
+		if o := b.origin(h); st.served && !seen[o] {
+			seen[o] = o != ""
 			n++
 		}
 	}

@@ -72,7 +72,7 @@ func checkDraw(draw []int, n, total int) error {
 }
 
 func (s *Sampler) newTrial(info erasure.Info, v *erasure.Verifier, stages []erasure.Stage, rows []int) *trial {
-	t := &trial{sampler: s, id: info.ID(), g: info.Geometry(), verifier: v, stages: stages, book: newBook()}
+	t := &trial{sampler: s, id: info.ID(), g: info.Geometry(), verifier: v, stages: stages, book: newBook(s.cfg.Origin)}
 	for _, row := range rows {
 		t.probes = append(t.probes, &probe{row: row})
 	}
@@ -182,6 +182,7 @@ func (j *judgement) count() {
 func (v *Verdict) who(b *book) {
 	v.Holders = b.count(func(standing) bool { return true })
 	v.Serving = b.count(func(st standing) bool { return st.served })
+	v.Origins = b.served()
 	v.Liars = b.liars()
 }
 

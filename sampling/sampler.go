@@ -61,6 +61,12 @@ type Config struct {
 	RetryRound  time.Duration // between the two rounds; 0: 30 s
 	RowTimeout  time.Duration // for one row in one round, all its holders together; 0: 5 s
 	Concurrency int           // rows asked for at once, with at most twice as many requests; 0: 24
+
+	// Origin tells from where in the network a holder answers, its /24 for
+	// example, or "" where it is not known. Holders of one origin may be one
+	// person's: rows are spread over origins before they are spread over
+	// holders. nil: every holder is an origin of its own.
+	Origin func(Holder) string
 }
 
 // Target is a block to be judged.
@@ -126,6 +132,9 @@ func New(f Fetcher, h Holders, cfg Config) *Sampler {
 	}
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 24
+	}
+	if cfg.Origin == nil {
+		cfg.Origin = func(Holder) string { return "" }
 	}
 	return &Sampler{fetcher: f, holders: h, cfg: cfg}
 }

@@ -106,6 +106,7 @@ type Verdict struct {
 
 	Holders int      // peers asked
 	Serving int      // of them, those that handed over a verified row
+	Origins int      // from how many parts of the network those answered; see Config.Origin
 	Liars   []Holder // those that sent something else as the row, sorted
 
 	// Bytes counts rows and paths handed over, whether verified, wrong, of the

@@ -2,6 +2,8 @@ package swarm_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -90,6 +92,51 @@ func TestABlockOnDiskIsFetchedCompletedAndServedAfterARestart(t *testing.T) {
 	}
 	if err := mirror.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNothingHeldIsFetchedAgain ends a fetch in the middle and counts what the
+// next one reads.
+func TestNothingHeldIsFetchedAgain(t *testing.T) {
+	const k = 1100 // pieces of four rows
+	p := random(t, k)
+	seeder := open(t, func(c *swarm.Config) { c.UploadRate = 16 << 20 })
+	add(t, seeder, whole(t, p))
+	dir := t.TempDir()
+	life := func(enough int) (read int64, rows int) {
+		store := openStore(t, dir)
+		defer store.Close()
+		b, err := store.Put(testContext(t), p.bundle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t)
+		torrent := add(t, s, b)
+		torrent.AddPeers(seeder.Addr())
+		ctx, cancel := context.WithCancel(testContext(t))
+		defer cancel()
+		err = torrent.FetchAny(ctx, func(st swarm.Status) {
+			if st.Rows >= enough {
+				cancel()
+			}
+		})
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		read = torrent.Status().Read
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		return read, b.Rows()
+	}
+	first, held := life(k / 3)
+	second, rows := life(2 * k)
+	if rows < k {
+		t.Fatalf("%d rows held, want %d", rows, k)
+	}
+	t.Logf("%d rows held at the restart, %d more had come; then %d were read", held, first/erasure.RowSize-int64(held), second/erasure.RowSize)
+	if got, want := second, int64(k-held)*erasure.RowSize; got != want {
+		t.Errorf("read %d bytes after the restart, want %d", got, want)
 	}
 }
 

@@ -41,6 +41,10 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	// obfuscation costs a key exchange and half of the throughput. A peer that
 	// insists on it is tried again with it, and may come in with it.
 	c.HeaderObfuscationPolicy = torrent.HeaderObfuscationPolicy{}
+	// A request that is moved to another peer is mostly answered by both: with
+	// the engine's own grace of milliseconds, a fetch from four peers read 3 to
+	// 11 % too much.
+	c.StealRequestGrace = patience
 	c.PieceHashersPerTorrent = runtime.NumCPU()
 	c.NominalDialTimeout = 10 * time.Second
 	c.DialRateLimiter = rate.NewLimiter(40, 40)

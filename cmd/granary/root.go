@@ -73,7 +73,7 @@ link.`,
 	root.AddCommand(
 		a.demo(), a.devnet(),
 		a.publish(), a.get(), a.seed(), a.verify(), a.watch(), a.list(), a.show(), a.torrent(), a.magnet(), a.scrub(),
-		a.init(), a.node(), a.status(),
+		a.init(), a.node(), a.status(), a.peers(),
 		a.inspect(), a.encode(), a.decode(), a.version(),
 	)
 	return root

@@ -48,6 +48,7 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 	}
 	patience, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
+	asked := time.Now()
 	reply, ip, err := ask[wire.HelloReply](patience, h, p, helloService, request)
 	if patience.Err() != nil && ctx.Err() == nil {
 		// A peer whose machine died is connected until QUIC notices, after 30 s
@@ -60,6 +61,9 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 	if err == nil && reply.Chain != h.cfg.Chain {
 		err = ErrOtherChain
 	}
+	if errors.Is(err, ErrOtherChain) {
+		h.table.drop(p)
+	}
 	if err != nil {
 		return Hello{}, fmt.Errorf("hello to %s: %w", p, err)
 	}
@@ -69,8 +73,13 @@ func (h *Host) Hello(ctx context.Context, p peer.ID, id erasure.ID) (Hello, erro
 	}
 	if reply.Custodian {
 		hello.Groups = h.groupsOf(p)
+		h.table.addHeard(p, h.host.Peerstore().Addrs(p), time.Now())
+	} else {
+		h.table.drop(p)
 	}
-	h.remember(p, hello)
+	kept := hello
+	kept.Known, kept.Held = false, nil
+	h.remember(p, func(n *note) { n.hello, n.took = &kept, time.Since(asked) })
 	return hello, nil
 }
 
@@ -92,8 +101,12 @@ func (h *Host) Bundle(ctx context.Context, p peer.ID, id erasure.ID) (erasure.Bu
 	if err != nil {
 		return erasure.Bundle{}, fmt.Errorf("description of block %s from %s: %w", id.Short(), p, err)
 	}
+	h.useful(p)
 	return b, nil
 }
+
+// useful notes that p gave something.
+func (h *Host) useful(p peer.ID) { h.remember(p, func(n *note) { n.useful = time.Now() }) }
 
 // Row asks a peer for one row of a block and its Merkle path, which nobody has
 // verified: the caller does, with erasure.Verifier. It returns ErrNotHeld,
@@ -110,6 +123,7 @@ func (h *Host) Row(ctx context.Context, p peer.ID, id erasure.ID, row int) ([]by
 	if err != nil {
 		return nil, nil, fmt.Errorf("row %d of %s from %s: %w", row, id.Short(), p, err)
 	}
+	h.useful(p)
 	return reply.Row, reply.Siblings(), nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"granary/sampling/kad/internal/wire"
@@ -22,6 +23,9 @@ const (
 
 	// askTimeout bounds a request, dialling included, if the context does not.
 	askTimeout = 10 * time.Second
+
+	// slowDial is when a dial that is still going on counts against a holder.
+	slowDial = time.Second
 )
 
 // Service is a request protocol: one request and one reply on a stream of its
@@ -132,7 +136,14 @@ func (h *Host) call(ctx context.Context, p peer.ID, s Service, request []byte) (
 	ctx, cancel = context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 
+	asked := time.Now()
 	reply, ip, err := h.converse(ctx, p, s, request)
+	// Who asked may have had its answer from elsewhere: then only a dial that
+	// has taken long says something.
+	if err == nil || ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) ||
+		time.Since(asked) > slowDial && h.host.Network().Connectedness(p) != network.Connected {
+		h.table.note(p, err == nil, time.Now())
+	}
 	switch {
 	case err == nil:
 		return reply, ip, nil
@@ -145,6 +156,10 @@ func (h *Host) call(ctx context.Context, p peer.ID, s Service, request []byte) (
 }
 
 func (h *Host) converse(ctx context.Context, p peer.ID, s Service, request []byte) ([]byte, netip.Addr, error) {
+	if h.host.Network().Connectedness(p) != network.Connected {
+		// Without an address the routed host would look one up.
+		h.host.Peerstore().AddAddrs(p, h.table.addrs(p), peerstore.TempAddrTTL)
+	}
 	stream, err := h.routed.NewStream(ctx, p, s.id())
 	if err != nil {
 		if ctx.Err() == nil && h.host.Network().Connectedness(p) != network.Connected {

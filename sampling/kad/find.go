@@ -145,15 +145,28 @@ func (h *Host) custodians(ctx context.Context, found func(Holder)) {
 	g.SetLimit(maxLookups)
 	for group := range sampling.Groups {
 		g.Go(func() error {
-			for p := range h.providers(ctx, groupKey(h.cfg.Chain, group)) {
-				if groups := h.groupsOf(p); groups.Has(group) {
-					found(Holder{Peer: p, Groups: groups})
-				}
-			}
+			h.lookUpGroup(ctx, group, found)
 			return nil
 		})
 	}
 	_ = g.Wait()
+}
+
+// lookUpGroup looks up the key of one group and calls found for each claim that
+// the rule confirms. The table learns of them.
+func (h *Host) lookUpGroup(ctx context.Context, group int, found func(Holder)) {
+	n := 0
+	for p := range h.providers(ctx, groupKey(h.cfg.Chain, group)) {
+		if groups := h.groupsOf(p); groups.Has(group) {
+			n++
+			h.table.addNamed(p, h.host.Peerstore().Addrs(p), time.Now())
+			found(Holder{Peer: p, Groups: groups})
+		}
+	}
+	// That nobody was found says something only where somebody was asked.
+	if n > 0 || ctx.Err() == nil && len(h.host.Network().Peers()) > 0 {
+		h.table.lookedUp(group, time.Now())
+	}
 }
 
 // providers yields the peers found under a DHT key within lookupTimeout. Their
@@ -183,8 +196,7 @@ func (h *Host) greet(ctx context.Context, id erasure.ID, found func(Holder)) {
 	g.SetLimit(maxGreetings)
 	greeted := 0
 	for _, p := range h.host.Network().Peers() {
-		// Only those who told us, when connecting, that they speak it.
-		if known, err := h.host.Peerstore().SupportsProtocols(p, helloService.id()); err != nil || len(known) == 0 {
+		if !h.speaksHello(p) {
 			continue
 		}
 		if greeted++; greeted > maxGreeted {

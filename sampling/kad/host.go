@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -41,7 +42,13 @@ type Config struct {
 	Custodian    bool               // this node keeps the pieces of its groups and says so
 	Hidden       bool               // begin as after ShowCustody(false)
 	TorrentPort  int                // BitTorrent port told to peers; 0: none
+	Holders      []byte             // what Host.Holders returned before a restart
 	Logger       *slog.Logger       // nil: discard
+
+	// Packets makes the sockets of a network that is only simulated: QUIC runs
+	// on what it returns for the address listened on, and TCP is left out. nil:
+	// the system's.
+	Packets func(at *net.UDPAddr) (net.PacketConn, error)
 }
 
 func (c Config) check() error {
@@ -87,6 +94,7 @@ type Host struct {
 	keys   *standing
 	admit  *admission
 	hidden atomic.Bool // see ShowCustody
+	table  *table
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -94,7 +102,14 @@ type Host struct {
 	mu     sync.Mutex // guards what follows
 	closed bool
 	work   sync.WaitGroup // goroutines of ours and requests being served; Add only while not closed
-	hellos map[peer.ID]Hello
+	notes  map[peer.ID]*note
+}
+
+// note is what is remembered of a connected peer.
+type note struct {
+	hello  *Hello        // its last; nil for none
+	took   time.Duration // from the question to that hello
+	useful time.Time     // when it last gave a row or a description
 }
 
 // Open starts a node of the network and returns once it listens. Joining goes
@@ -115,12 +130,12 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	quiet()
 
 	h := &Host{
-		cfg:    cfg,
-		log:    cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		src:    src,
-		admit:  newAdmission(),
-		boot:   boot,
-		hellos: make(map[peer.ID]Hello),
+		cfg:   cfg,
+		log:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		src:   src,
+		admit: newAdmission(),
+		boot:  boot,
+		notes: make(map[peer.ID]*note),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -131,6 +146,13 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	if h.host, err = listen(cfg); err != nil {
 		return nil, err
 	}
+	h.table = newTable(func(p peer.ID) sampling.GroupSet {
+		if p == h.host.ID() {
+			return 0
+		}
+		return h.groupsOf(p)
+	})
+	h.loadHolders()
 	if h.dht, err = newDHT(h.host, cfg); err != nil {
 		return nil, err
 	}
@@ -149,6 +171,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	}
 	h.start(func() { h.keys.settle(h.ctx) })
 	h.start(func() { h.bootstrap(h.ctx) })
+	h.start(func() { h.refresh(h.ctx) })
 	return h, nil
 }
 
@@ -242,6 +265,10 @@ type PeerInfo struct {
 	Since   time.Time // start of that connection
 	Agent   string    // what the peer calls its software
 	Hello   *Hello    // its last hello on this connection, nil for none; Known and Held are unset
+	Relayed bool      // through a relay, not directly
+
+	Latency time.Duration // from asking to that hello; 0 without one
+	Useful  time.Time     // when it last gave us a row or a description; zero: not yet
 }
 
 // Peers returns the connected peers, of whatever network, sorted by ID.
@@ -260,13 +287,14 @@ func (h *Host) Peers() []PeerInfo {
 			Addr:    oldest.RemoteMultiaddr().String(),
 			Inbound: oldest.Stat().Direction == network.DirInbound,
 			Since:   oldest.Stat().Opened,
+			Relayed: oldest.Stat().Limited,
 		}
 		if agent, err := h.host.Peerstore().Get(p, "AgentVersion"); err == nil {
 			info.Agent, _ = agent.(string)
 		}
 		h.mu.Lock()
-		if hello, ok := h.hellos[p]; ok {
-			info.Hello = &hello
+		if n := h.notes[p]; n != nil {
+			info.Hello, info.Latency, info.Useful = n.hello, n.took, n.useful
 		}
 		h.mu.Unlock()
 		peers = append(peers, info)
@@ -275,23 +303,27 @@ func (h *Host) Peers() []PeerInfo {
 	return peers
 }
 
-// remember keeps the hello of a connected peer, and so no more of them than
-// there are connections.
-func (h *Host) remember(p peer.ID, hello Hello) {
-	hello.Known, hello.Held = false, nil
+// remember changes what is noted of a connected peer, so that there are no more
+// notes than connections.
+func (h *Host) remember(p peer.ID, change func(*note)) {
 	h.mu.Lock()
-	h.hellos[p] = hello
+	if h.notes[p] == nil {
+		h.notes[p] = new(note)
+	}
+	change(h.notes[p])
 	h.mu.Unlock()
-	h.forget(h.host.Network(), nil) // it may be gone already
+	if h.host.Network().Connectedness(p) != network.Connected {
+		h.forget(h.host.Network(), nil) // it was gone already
+	}
 }
 
-// forget drops the hellos of peers that are no longer connected.
+// forget drops the notes on peers that are no longer connected.
 func (h *Host) forget(n network.Network, _ network.Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for p := range h.hellos {
+	for p := range h.notes {
 		if n.Connectedness(p) != network.Connected {
-			delete(h.hellos, p)
+			delete(h.notes, p)
 		}
 	}
 }

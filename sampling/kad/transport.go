@@ -37,6 +37,9 @@ func listen(cfg Config) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node key: %w", err)
 	}
+	if cfg.Packets != nil {
+		return newHost(cfg, key, cfg.Port)
+	}
 	// A free port is found by binding it twice and letting go, so somebody else
 	// can take it before libp2p does: then another one is tried.
 	for attempt := 0; ; attempt++ {
@@ -82,17 +85,11 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := sourceIP(cfg.IP)
+	from := sockets{cfg.IP, cfg.Packets}
 	opts := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.UserAgent("granary"),
-		libp2p.ListenAddrs(listenAddrs(cfg.IP, port)...),
-		libp2p.Transport(tcp.NewTCPTransport,
-			// Without reuseport a second process cannot share our port unnoticed.
-			tcp.DisableReuseport(),
-			tcp.WithConnectionTimeout(dialTimeout),
-			tcp.WithDialerForAddr(from.tcpDialer),
-		),
+		libp2p.ListenAddrs(listenAddrs(cfg, port)...),
 		libp2p.Transport(libp2pquic.NewTransport),
 		libp2p.QUICReuse(from.quic),
 		libp2p.WithDialTimeout(dialTimeout),
@@ -100,7 +97,15 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 	}
-	if cfg.Devnet {
+	if cfg.Packets == nil {
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport,
+			// Without reuseport a second process cannot share our port unnoticed.
+			tcp.DisableReuseport(),
+			tcp.WithConnectionTimeout(dialTimeout),
+			tcp.WithDialerForAddr(from.tcpDialer),
+		))
+	}
+	if cfg.Devnet || cfg.Packets != nil {
 		// Nobody beyond this machine is to be learned of, and peers see each
 		// other at addresses that are exactly those listened on.
 		opts = append(opts, libp2p.DisableIdentifyAddressDiscovery())
@@ -121,13 +126,14 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 			listens[p.Code] = true
 		}
 	}
-	if !listens[ma.P_TCP] || !listens[ma.P_QUIC_V1] {
+	if !listens[ma.P_TCP] && cfg.Packets == nil || !listens[ma.P_QUIC_V1] {
 		return nil, errors.Join(fmt.Errorf("%w: %d", ErrPortInUse, port), h.Close())
 	}
 	return h, nil
 }
 
-func listenAddrs(ip netip.Addr, port int) []ma.Multiaddr {
+func listenAddrs(cfg Config, port int) []ma.Multiaddr {
+	ip := cfg.IP
 	ips := []netip.Addr{ip}
 	if !ip.IsValid() || ip.IsUnspecified() {
 		ips = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
@@ -138,9 +144,10 @@ func listenAddrs(ip netip.Addr, port int) []ma.Multiaddr {
 		if ip.Is6() {
 			family = "ip6"
 		}
-		addrs = append(addrs,
-			ma.StringCast(fmt.Sprintf("/%s/%s/udp/%d/quic-v1", family, ip, port)),
-			ma.StringCast(fmt.Sprintf("/%s/%s/tcp/%d", family, ip, port)))
+		addrs = append(addrs, ma.StringCast(fmt.Sprintf("/%s/%s/udp/%d/quic-v1", family, ip, port)))
+		if cfg.Packets == nil {
+			addrs = append(addrs, ma.StringCast(fmt.Sprintf("/%s/%s/tcp/%d", family, ip, port)))
+		}
 	}
 	return addrs
 }
@@ -160,21 +167,22 @@ func resourceManager() (network.ResourceManager, error) {
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(ours.Build(scaling.AutoScale())))
 }
 
-// sourceIP is the address all dials come from; the zero value and the
-// unspecified addresses leave it to the system. Peers identify a node's
+// sockets are made at the address that all dials come from; the zero value and
+// the unspecified addresses leave it to the system. Peers identify a node's
 // BitTorrent side by the IP address they see here, so on a machine with many
 // addresses, and in devnets, where each node has its own 127.0.0.x, the right
 // one must be bound.
-type sourceIP netip.Addr
-
-func (s sourceIP) bound() bool {
-	return netip.Addr(s).IsValid() && !netip.Addr(s).IsUnspecified()
+type sockets struct {
+	ip      netip.Addr
+	packets func(*net.UDPAddr) (net.PacketConn, error) // nil: the system's
 }
 
-func (s sourceIP) tcpDialer(ma.Multiaddr) (tcp.ContextDialer, error) {
+func (s sockets) bound() bool { return s.ip.IsValid() && !s.ip.IsUnspecified() }
+
+func (s sockets) tcpDialer(ma.Multiaddr) (tcp.ContextDialer, error) {
 	var d net.Dialer
 	if s.bound() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.Addr(s), 0))
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.ip, 0))
 	}
 	return &d, nil
 }
@@ -182,7 +190,7 @@ func (s sourceIP) tcpDialer(ma.Multiaddr) (tcp.ContextDialer, error) {
 // quic makes the sockets of the QUIC transport. Unlike libp2p's own maker it can
 // bind them for dialling; like it, it puts every inbound connection under the
 // resource manager from the first packet on, and closes with the host.
-func (s sourceIP) quic(
+func (s sockets) quic(
 	reset quic.StatelessResetKey, tokens quic.TokenGeneratorKey, limits network.ResourceManager, life fx.Lifecycle,
 ) (*quicreuse.ConnManager, error) {
 	opts := []quicreuse.Option{
@@ -215,15 +223,18 @@ func (s sourceIP) quic(
 
 // PreferredSourceIPForDestination implements quicreuse.SourceIPSelector: it
 // makes QUIC dial from the socket that listens on the address.
-func (s sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
-	return netip.Addr(s).AsSlice(), nil
+func (s sockets) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
+	return s.ip.AsSlice(), nil
 }
 
 // listenUDP refuses the wildcard socket that QUIC would open to dial addresses
 // of the other family.
-func (s sourceIP) listenUDP(network string, at *net.UDPAddr) (net.PacketConn, error) {
+func (s sockets) listenUDP(network string, at *net.UDPAddr) (net.PacketConn, error) {
 	if at.IP.IsUnspecified() {
-		return nil, fmt.Errorf("%s leaves from %s only", network, netip.Addr(s))
+		return nil, fmt.Errorf("%s leaves from %s only", network, s.ip)
+	}
+	if s.packets != nil {
+		return s.packets(at)
 	}
 	return net.ListenUDP(network, at)
 }

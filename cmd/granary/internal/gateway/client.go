@@ -57,6 +57,12 @@ func (c *Client) Status(ctx context.Context) (node.Status, error) {
 	return s, c.get(ctx, "/v1/status", &s)
 }
 
+// Peers asks whom the node knows.
+func (c *Client) Peers(ctx context.Context) (node.PeersStatus, error) {
+	var s node.PeersStatus
+	return s, c.get(ctx, "/v1/peers", &s)
+}
+
 // Custodians looks up in the DHT who keeps custody: their peer IDs.
 func (c *Client) Custodians(ctx context.Context) ([]string, error) {
 	var ids []string

@@ -67,6 +67,7 @@ func handler(n *node.Node) http.Handler {
 	g := gateway{n}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", g.status)
+	mux.HandleFunc("GET /v1/peers", g.peers)
 	mux.HandleFunc("GET /v1/custodians", g.custodians)
 	mux.HandleFunc("GET /v1/blocks", g.blocks)
 	mux.HandleFunc("POST /v1/blocks", g.publish)
@@ -94,6 +95,10 @@ type gateway struct{ n *node.Node }
 func (g gateway) status(w http.ResponseWriter, _ *http.Request) {
 	s, err := g.n.Status()
 	reply(w, s, err)
+}
+
+func (g gateway) peers(w http.ResponseWriter, _ *http.Request) {
+	reply(w, g.n.Peers(), nil)
 }
 
 func (g gateway) custodians(w http.ResponseWriter, r *http.Request) {

@@ -39,10 +39,11 @@ type Entry struct {
 	Rows    map[string][]int `json:"missing_rows,omitempty"` // which those were that are missing, as far as there is room
 	Holders int              `json:"holders"`
 	Serving int              `json:"serving"`
+	Origins int              `json:"origins"` // networks (/24, /48) that verified rows came from
 	Liars   int              `json:"liars,omitempty"`
 	Bytes   int64            `json:"bytes"`
 	TookMS  int64            `json:"took_ms"`
-	Attempt int              `json:"attempt,omitempty"` // the how manieth with these rows
+	Attempt int              `json:"attempt,omitempty"` // 1 for the first test with these rows
 }
 
 // NewEntry returns v as the journal has it.
@@ -51,7 +52,7 @@ func NewEntry(at time.Time, index uint64, v sampling.Verdict) Entry {
 		Time: at.UTC().Truncate(time.Millisecond), ID: v.ID.String(), Index: index,
 		Verdict: v.State, Reason: string(v.Reason), Bits: v.Bits, Decoded: v.Decoded,
 		Samples: v.Rows, Missing: v.Missing, Causes: map[string]int{}, Rows: map[string][]int{},
-		Holders: v.Holders, Serving: v.Serving, Liars: len(v.Liars), Bytes: v.Bytes, TookMS: v.Took.Milliseconds(),
+		Holders: v.Holders, Serving: v.Serving, Origins: v.Origins, Liars: len(v.Liars), Bytes: v.Bytes, TookMS: v.Took.Milliseconds(),
 	}
 	for _, row := range v.Draw {
 		cause, asked := v.Causes[row]

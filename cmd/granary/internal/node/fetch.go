@@ -145,31 +145,21 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 // stalled says why a fetch made no progress: no peers to ask, or too few rows
 // among all of them.
 func stalled(b *blobstore.Block, s swarm.Status, patience time.Duration) error {
-	g := b.Geometry()
-	reach := b.Held()
-	if s.Available.Cap() == reach.Cap() {
-		reach.Union(s.Available)
+	g, held := b.Geometry(), b.Held()
+	err := ErrStalled
+	if s.Peers > 0 && g.RowsIn(reachable(held, s)) < g.K() {
+		err = ErrTooFewRows
 	}
-	if rows := g.RowsIn(reach); s.Peers > 0 && rows < g.K() {
-		return fmt.Errorf("%w: %d of the %d rows needed for %s, from %d peers, after %v without a new one",
-			ErrTooFewRows, rows, g.K(), b.ID().Short(), s.Peers, patience)
-	}
-	return fmt.Errorf("%w: %d of %d rows of %s, %d peers, nothing new for %v",
-		ErrStalled, b.Rows(), g.K(), b.ID().Short(), s.Peers, patience)
+	return fmt.Errorf("%w: %d of %d rows of %s, nothing new for %v; %s",
+		err, b.Rows(), g.K(), b.ID().Short(), patience, waiting(g, held, s))
 }
 
 func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
 	g := b.Geometry()
-	p := Progress{Stage: "fetch", Done: int64(min(s.Rows, g.K())), Total: int64(g.K()), Unit: "rows"}
-	p.Text = fmt.Sprintf("%d peers", s.Peers)
-	reach := b.Held()
-	if s.Available.Cap() == reach.Cap() {
-		reach.Union(s.Available)
+	return Progress{
+		Stage: "fetch", Done: int64(min(s.Rows, g.K())), Total: int64(g.K()), Unit: "rows",
+		Text: waiting(g, b.Held(), s),
 	}
-	if missing := g.K() - g.RowsIn(reach); missing > 0 {
-		p.Text += fmt.Sprintf("; %d more rows needed than they hold", missing)
-	}
-	return p
 }
 
 // patient returns a context that ends with ErrStalled as its cause once no

@@ -140,7 +140,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Chain: cfg.Genesis.ChainID, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
 		Bootstrap: cfg.Bootstrap, Devnet: cfg.Devnet, Client: cfg.Guest,
 		CustodyCount: cfg.Genesis.Params.Custody, Custodian: cfg.Custodian, Hidden: n.idle != "",
-		TorrentPort: n.swarm.Port(), Logger: n.log,
+		TorrentPort: n.swarm.Port(), Holders: n.loadHolders(), Logger: n.log,
 	}, source{n})
 	if err != nil {
 		return nil, err
@@ -179,6 +179,7 @@ func (n *Node) resume() error {
 		n.background(n.tend)
 	}
 	n.background(n.watchClock)
+	n.background(n.keepHolders)
 	return nil
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"granary/ledger"
 	"granary/ledger/light"
-	"granary/sampling"
 )
 
 // Status tells how a node stands.
@@ -55,14 +54,6 @@ func (n *Node) setLedger(st light.Status, err error) {
 	n.mu.Unlock()
 }
 
-// PeerStatus describes a peer we are connected to.
-type PeerStatus struct {
-	Peer  string    `json:"peer"`
-	Addr  string    `json:"addr"`
-	Agent string    `json:"agent"`
-	Since time.Time `json:"since"`
-}
-
 // Status returns how the node stands now.
 func (n *Node) Status() (Status, error) {
 	usage, err := n.store.Usage()
@@ -82,18 +73,12 @@ func (n *Node) Status() (Status, error) {
 	s.Ledger, s.Validator = n.ledger, n.chain != nil
 	s.Backlog = len(n.pending) + len(n.waiting) + len(n.later)
 	n.mu.Unlock()
-	for _, p := range n.host.Peers() {
-		s.Peers = append(s.Peers, PeerStatus{Peer: p.Peer.String(), Addr: p.Addr, Agent: p.Agent, Since: p.Since})
-	}
+	s.Peers = n.Peers().Peers
 	if n.cfg.Publisher != nil {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
 	}
-	for g := range sampling.Groups {
-		if n.groups&(1<<g) != 0 {
-			s.Groups = append(s.Groups, g)
-		}
-	}
+	s.Groups = groupList(n.groups)
 	return s, nil
 }
 

@@ -214,9 +214,9 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		target.Scratch = f
 	}
 	report.to(Progress{Stage: "sample", Text: "asking for rows"})
-	f := newFinder(ctx, n)
-	defer f.close()
-	s := sampling.New(rows{n}, f, sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound})
+	f := n.host.NewFinder(ctx, n.validators())
+	defer f.Close()
+	s := sampling.New(f, f, sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound, Origin: f.Origin})
 	v.Verdict, err = s.Judge(ctx, target, func(ctx context.Context) *erasure.Bundle {
 		ctx, cancel := context.WithTimeout(ctx, opt.Patience)
 		defer cancel()
@@ -270,6 +270,7 @@ type VerifyResult struct {
 	Decoded  bool           `json:"decoded"`
 	Bytes    int64          `json:"bytes"` // rows and paths received
 	Holders  int            `json:"holders"`
+	Origins  int            `json:"origins"` // networks (/24, /48) that verified rows came from
 	Liars    int            `json:"liars"`
 	TookMS   int64          `json:"took_ms"`
 	Causes   map[string]int `json:"causes,omitempty"` // how asking for the rows ended
@@ -285,7 +286,7 @@ func (v Verified) Result() VerifyResult {
 	r := VerifyResult{
 		ID: v.ID.String(), Name: v.Info.Name, Length: v.Info.Length,
 		Verdict: v.State, Reason: string(v.Reason), Samples: v.Rows, Missing: v.Missing, Bits: v.Bits,
-		Decoded: v.Decoded, Bytes: v.Bytes, Holders: v.Holders, Liars: len(v.Liars),
+		Decoded: v.Decoded, Bytes: v.Bytes, Holders: v.Holders, Origins: v.Origins, Liars: len(v.Liars),
 		TookMS: v.Took.Milliseconds(), Causes: map[string]int{}, Ledger: v.Ledger, Explains: v.Explain(),
 	}
 	for _, c := range v.Causes {

@@ -1,0 +1,4 @@
+package node
+
+// Waiting says what a fetch waits for.
+var Waiting = waiting

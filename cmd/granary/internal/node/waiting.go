@@ -1,0 +1,71 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+
+	"granary/erasure"
+	"granary/swarm"
+)
+
+// waiting says in words what a fetch waits for: "3 peers; pieces 17 and 20 have
+// no holder; 100 more rows needed, 62 of them from these peers".
+func waiting(g erasure.Geometry, held erasure.PieceSet, s swarm.Status) string {
+	var words []string
+	switch s.Peers {
+	case 0:
+		return "no peers yet"
+	case 1:
+		words = append(words, "1 peer")
+	default:
+		words = append(words, fmt.Sprintf("%d peers", s.Peers))
+	}
+	reach := reachable(held, s)
+	var nowhere []int
+	for p := range g.FilePieces() {
+		if !reach.Has(p) {
+			nowhere = append(nowhere, p)
+		}
+	}
+	need := g.K() - s.Rows
+	if need <= 0 || len(nowhere) == 0 {
+		return strings.Join(words, "; ")
+	}
+	words = append(words, pieceWords(nowhere))
+	if rows := g.RowsIn(reach); rows < g.K() {
+		words = append(words, fmt.Sprintf("%d more rows needed, %d of them from these peers", need, rows-g.RowsIn(held)))
+	} else {
+		words = append(words, "parity does instead")
+	}
+	return strings.Join(words, "; ")
+}
+
+// reachable is what is held or some connected peer has.
+func reachable(held erasure.PieceSet, s swarm.Status) erasure.PieceSet {
+	reach := held.Clone()
+	if s.Available.Cap() == reach.Cap() {
+		reach.Union(s.Available)
+	}
+	return reach
+}
+
+// pieceWords names pieces that have no holder, three of them at most.
+func pieceWords(pieces []int) string {
+	const named = 3
+	switch n := len(pieces); {
+	case n == 1:
+		return fmt.Sprintf("piece %d has no holder", pieces[0])
+	case n <= named:
+		return fmt.Sprintf("pieces %s and %d have no holder", numbers(pieces[:n-1]), pieces[n-1])
+	default:
+		return fmt.Sprintf("pieces %s and %d more have no holder", numbers(pieces[:named-1]), n-named+1)
+	}
+}
+
+func numbers(list []int) string {
+	text := make([]string, len(list))
+	for i, n := range list {
+		text[i] = fmt.Sprint(n)
+	}
+	return strings.Join(text, ", ")
+}

@@ -1,0 +1,280 @@
+package kad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"granary/erasure"
+	"granary/sampling"
+)
+
+const (
+	// maxPerPiece is how many holders a sampler is given for one piece.
+	maxPerPiece = 24
+
+	// A sampler waits so long for lookups that still go on, in its first round
+	// and in its second: some holders are known without, and dead nodes delay
+	// lookups.
+	firstWait  = 400 * time.Millisecond
+	secondWait = lookupTimeout
+)
+
+// Finder lets a sampler reach the network through a Host: it names holders and
+// asks them for rows. Each test has one of its own, and closes it.
+type Finder struct {
+	host  *Host
+	extra []peer.ID // may hold any piece
+	ctx   context.Context
+	stop  context.CancelFunc
+	work  sync.WaitGroup // searches
+
+	mu       sync.Mutex // guards searches
+	searches map[searchKey]*running
+}
+
+var (
+	_ sampling.Fetcher = (*Finder)(nil)
+	_ sampling.Holders = (*Finder)(nil)
+)
+
+type searchKey struct {
+	id    erasure.ID
+	round int
+}
+
+// running is one search for the holders of a block, while it goes on and after.
+type running struct {
+	done chan struct{} // closed when the search has ended
+
+	mu    sync.Mutex // guards found
+	found []Holder
+}
+
+// NewFinder returns a Finder whose searches end with ctx or Close. The extra
+// peers, those that the ledger names, may hold any piece: they are asked after
+// those that owe it, so that no few of them see the whole of a sample.
+func (h *Host) NewFinder(ctx context.Context, extra []peer.ID) *Finder {
+	f := &Finder{host: h, extra: extra, searches: make(map[searchKey]*running)}
+	f.ctx, f.stop = context.WithCancel(ctx)
+	return f
+}
+
+// Close ends the searches that still go on.
+func (f *Finder) Close() {
+	f.stop()
+	f.work.Wait()
+}
+
+// Row implements sampling.Fetcher. The holder is a peer ID in binary form.
+func (f *Finder) Row(ctx context.Context, holder sampling.Holder, id erasure.ID, row int) ([]byte, []erasure.Root, error) {
+	data, path, err := f.host.Row(ctx, peer.ID(holder), id, row)
+	for from, to := range map[error]error{
+		ErrNotHeld: sampling.ErrNotHeld, ErrBusy: sampling.ErrBusy,
+		ErrPending: sampling.ErrPending, ErrProtocol: sampling.ErrProtocol,
+	} {
+		if errors.Is(err, from) {
+			err = fmt.Errorf("%w: %w", to, err)
+		}
+	}
+	return data, path, err
+}
+
+// Origin tells where a holder is: holders of one origin may be one person's.
+func (f *Finder) Origin(holder sampling.Holder) string {
+	from := f.host.origin(peer.ID(holder))
+	if !from.IsValid() {
+		return ""
+	}
+	return from.String()
+}
+
+// For implements sampling.Holders: custodians of the piece's group and holders
+// of the whole block, then the extra peers, then other custodians, who owe the
+// pieces of small blocks. In the first round nobody is asked who they are as
+// long as the table knows; afterwards they are searched for.
+func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sampling.Holder {
+	group := sampling.GroupSet(1) << sampling.GroupOf(id, piece)
+	owing, warm := f.host.table.holders(group, time.Now(), f.host.origin)
+	var blocks []peer.ID
+	if round > 0 || !warm {
+		for _, h := range f.search(ctx, searchKey{id, round}) {
+			switch {
+			case h.Block:
+				blocks = append(blocks, h.Peer)
+			case h.Groups&group != 0:
+				owing = append(owing, h.Peer)
+			}
+		}
+	}
+	var others []peer.ID
+	if len(owing)+len(f.extra)+len(blocks) < maxPerPiece {
+		others, _ = f.host.table.holders(sampling.AllGroups, time.Now(), f.host.origin)
+	}
+	var all []sampling.Holder
+	seen := map[peer.ID]bool{f.host.ID(): true}
+	for _, peers := range [][]peer.ID{owing, shuffled(blocks), shuffled(f.extra), others} {
+		for _, p := range peers {
+			if !seen[p] && len(all) < maxPerPiece {
+				seen[p] = true
+				all = append(all, sampling.Holder(p))
+			}
+		}
+	}
+	return all
+}
+
+func shuffled(peers []peer.ID) []peer.ID {
+	peers = slices.Clone(peers)
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	return peers
+}
+
+// search returns what the search for a block has found, for which it waits a
+// little; the first to ask starts it.
+func (f *Finder) search(ctx context.Context, key searchKey) []Holder {
+	f.mu.Lock()
+	r := f.searches[key]
+	if r == nil {
+		r = &running{done: make(chan struct{})}
+		f.searches[key] = r
+		f.work.Go(func() {
+			defer close(r.done)
+			for h := range f.host.FindHolders(f.ctx, key.id) {
+				r.mu.Lock()
+				r.found = append(r.found, h)
+				r.mu.Unlock()
+			}
+		})
+	}
+	f.mu.Unlock()
+	wait := firstWait
+	if key.round > 0 {
+		wait = secondWait
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-r.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.found)
+}
+
+// origin is the part of the network that p is in: the /24 of its IPv4 address
+// or the /48 of its IPv6 address, which is what one customer may have. It is
+// the zero Prefix while no address is known.
+func (h *Host) origin(p peer.ID) netip.Prefix {
+	var addrs []ma.Multiaddr
+	if conns := h.host.Network().ConnsToPeer(p); len(conns) > 0 {
+		addrs = []ma.Multiaddr{conns[0].RemoteMultiaddr()} // a fact, the others are claims
+	} else if addrs = h.table.addrs(p); len(addrs) == 0 {
+		addrs = h.host.Peerstore().Addrs(p)
+	}
+	for _, a := range addrs {
+		ip := ipOf(a)
+		if !ip.IsValid() {
+			continue
+		}
+		bits := 24
+		if ip.Is6() {
+			bits = 48
+		}
+		prefix, err := ip.Prefix(bits)
+		if err == nil {
+			return prefix
+		}
+	}
+	return netip.Prefix{}
+}
+
+// Holders returns the custodians that the node remembers, for Config.Holders
+// after a restart.
+func (h *Host) Holders() []byte { return h.table.encode() }
+
+// KnownHolders is how many custodians the node remembers, and how many of them
+// have answered it.
+func (h *Host) KnownHolders() (all, heard int) { return h.table.sizes() }
+
+const (
+	// refreshPause is the time between lookups in the background: one group
+	// each, so all of them in half an hour.
+	refreshPause = 30 * time.Second
+
+	// greetPause is the time between looks for peers that were not greeted yet.
+	greetPause = 2 * time.Second
+)
+
+// refresh keeps the table of holders fresh until ctx ends: it looks up the
+// group that was looked up longest ago, asks the holder that was silent longest
+// whether it is there, and says hello to peers that have connected.
+func (h *Host) refresh(ctx context.Context) {
+	lookups, greetings := time.NewTicker(refreshPause), time.NewTicker(greetPause)
+	defer lookups.Stop()
+	defer greetings.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-greetings.C:
+			h.greetNew(ctx)
+		case <-lookups.C:
+			h.lookUpGroup(ctx, h.table.stalest(), func(Holder) {})
+			if p := h.table.unheard(time.Now()); p != "" {
+				_, _ = h.Hello(ctx, p, erasure.ID{}) // the table learns of it
+			}
+		}
+	}
+}
+
+// greetNew says hello to one connected peer that has not been greeted, while
+// few have been.
+func (h *Host) greetNew(ctx context.Context) {
+	h.mu.Lock()
+	greeted := len(h.notes)
+	h.mu.Unlock()
+	if greeted >= maxGreeted {
+		return
+	}
+	for _, p := range h.host.Network().Peers() {
+		if !h.speaksHello(p) {
+			continue
+		}
+		h.mu.Lock()
+		_, known := h.notes[p]
+		h.mu.Unlock()
+		if !known {
+			h.remember(p, func(*note) {}) // whether it answers or not
+			_, _ = h.Hello(ctx, p, erasure.ID{})
+			return
+		}
+	}
+}
+
+// speaksHello reports whether p told us, when connecting, that it is one of
+// ours.
+func (h *Host) speaksHello(p peer.ID) bool {
+	known, err := h.host.Peerstore().SupportsProtocols(p, helloService.id())
+	return err == nil && len(known) > 0
+}
+
+// loadHolders fills the table from Config.Holders.
+func (h *Host) loadHolders() {
+	if len(h.cfg.Holders) == 0 {
+		return
+	}
+	if err := h.table.decode(h.cfg.Holders, time.Now()); err != nil {
+		h.log.Warn("holders known before are forgotten", "err", err)
+	}
+}
