@@ -27,12 +27,15 @@ type Block struct {
 	// for verification, to drop pieces, to complete, to delete. Taken before mu.
 	gate sync.RWMutex
 
+	placing sync.RWMutex // held shared around writes into pieces, alone while a loose row is placed; after gate, before mu
+
 	describing sync.Mutex // one reads or changes layers and proof at a time
 
 	mu      sync.Mutex
 	state                    // guarded by mu: what the index says, or is about to
 	touched erasure.PieceSet // guarded by mu: pieces whose space is reserved; contains held and bad
 	sealed  map[int]*commit  // guarded by mu: pieces being committed
+	loose   map[int]struct{} // guarded by mu: verified rows on disk, see AddRow; some may be of held pieces
 	charged int64            // guarded by mu: bytes counted against the quota
 	pass    pass             // guarded by mu: how far scrubs are
 	busy    chan struct{}    // guarded by mu, set with gate: one operation has the pieces to itself until it is closed; nil: none
@@ -48,6 +51,7 @@ func newBlock(s *Store, info erasure.Info) *Block {
 		state:   newState(g.Pieces()),
 		touched: erasure.NewPieceSet(g.Pieces()),
 		sealed:  make(map[int]*commit),
+		loose:   make(map[int]struct{}),
 	}
 }
 

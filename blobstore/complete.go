@@ -12,7 +12,7 @@ import (
 	"granary/erasure"
 )
 
-// Complete makes the block whole from any k rows in held pieces: it recovers
+// Complete makes the block whole from any k rows, in held pieces or loose: it recovers
 // the content, encodes it anew, checks that the block is clean, writes the
 // pieces that were missing, and learns the proof if it was unknown. Meanwhile
 // reads go on, and whoever would change the block waits; bytes that were
@@ -37,7 +37,7 @@ func (b *Block) Complete(ctx context.Context, progress erasure.Progress) error {
 	if b.Whole() {
 		return nil
 	}
-	if have := b.Rows(); have < b.g.K() {
+	if have := b.RowsAtHand(); have < b.g.K() {
 		return &erasure.TooFewRowsError{Have: have, Need: b.g.K()}
 	}
 	err = b.makeWhole(func() (erasure.Bundle, error) { return b.recover(ctx, progress) })
@@ -91,6 +91,7 @@ func (b *Block) makeWhole(produce func() (erasure.Bundle, error)) error {
 	}
 	b.mu.Lock()
 	b.state = wholeState(b.g.Pieces())
+	clear(b.loose)
 	b.mu.Unlock()
 	return b.s.at("complete: acknowledge")
 }
@@ -127,7 +128,7 @@ func (b *Block) recover(ctx context.Context, progress erasure.Progress) (erasure
 	defer b.s.files.release(parity)
 
 	held := b.Held()
-	have := func(row int) bool { return held.Has(b.g.PieceOf(row)) }
+	have := b.HasRow
 	lacks := false
 	for p := range b.g.FilePieces() {
 		lacks = lacks || !held.Has(p)
@@ -191,8 +192,9 @@ func (b *Block) recheck(ctx context.Context) error {
 			}
 		}
 	}
+	loose := b.recheckLoose(d)
 	if first == nil {
-		return nil
+		return loose
 	}
-	return errors.Join(first, b.quarantine(rotten, first))
+	return errors.Join(first, loose, b.quarantine(rotten, first))
 }

@@ -95,7 +95,7 @@ func (b *Block) write(piece int, p []byte, off int64) (n int, pending <-chan str
 	if pending, err := b.admit(piece); pending != nil || err != nil {
 		return 0, pending, err
 	}
-	n, err = b.writeAt(piece, p, off)
+	n, err = b.writeAround(piece, p, off)
 	if err != nil {
 		err = fmt.Errorf("write piece %d of %s: %w", piece, b.id, diskError(err))
 	}
@@ -237,6 +237,9 @@ func (b *Block) quarantine(pieces erasure.PieceSet, cause error) error {
 // discard gives the space of touched pieces, neither held nor quarantined, back. Where the
 // system cannot, they stay touched: on disk, and counted.
 func (b *Block) discard(pieces erasure.PieceSet) error {
+	b.mu.Lock()
+	b.forgetLoose(pieces)
+	b.mu.Unlock()
 	if err := b.punch(pieces); errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	} else if err != nil {

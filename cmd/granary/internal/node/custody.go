@@ -238,7 +238,7 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 		return err
 	}
 	began := time.Now()
-	defer n.supply(ctx, t, b.ID(), n.sources(named), nil)()
+	defer n.supply(ctx, t, b.ID(), supplies{first: n.sources(named)})()
 	ctx, cancel := n.patient(ctx, b, custodyPatience)
 	defer cancel()
 	if err := t.Fetch(ctx, owed); err != nil {
@@ -258,10 +258,9 @@ func (n *Node) fetchWhole(ctx context.Context, b *blobstore.Block, named []ledge
 	if err != nil {
 		return err
 	}
-	defer n.supply(ctx, t, b.ID(), n.sources(named), nil)()
 	ctx, cancel := n.patient(ctx, b, custodyPatience)
 	defer cancel()
-	if err := t.FetchAny(ctx, nil); err != nil {
+	if _, err := n.fetchRows(ctx, t, b, supplies{first: n.sources(named)}, nil); err != nil {
 		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	n.coding.Lock() // tables and bands take memory: one block at a time

@@ -73,20 +73,32 @@ func (n *Node) eachHolder(ctx context.Context, id erasure.ID, first []peer.ID, v
 	}
 }
 
+// supplies says where a torrent's peers come from beside the DHT.
+type supplies struct {
+	first []peer.ID                // asked before any search
+	named []netip.AddrPort         // by the user: added at once, with a head start
+	heard func(peer.ID, kad.Hello) // told what each holder says; may be nil
+}
+
 // supply feeds t with the holders of id until done is called. Only a torrent
-// address observed on an authenticated connection is ever added. Peers that
-// the user named are added at once and get a head start.
-func (n *Node) supply(ctx context.Context, t *swarm.Torrent, id erasure.ID, first []peer.ID, named []netip.AddrPort) (done func()) {
+// address observed on an authenticated connection is ever added.
+func (n *Node) supply(ctx context.Context, t *swarm.Torrent, id erasure.ID, s supplies) (done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if len(named) > 0 {
-			t.AddPeers(named...)
+		if len(s.named) > 0 {
+			t.AddPeers(s.named...)
 			awaitAnswer(ctx, t)
 		}
-		n.eachHolder(ctx, id, first, func(_ peer.ID, hello kad.Hello, err error) {
-			if err == nil && hello.Known && hello.Torrent.IsValid() {
+		n.eachHolder(ctx, id, s.first, func(p peer.ID, hello kad.Hello, err error) {
+			if err != nil || !hello.Known {
+				return
+			}
+			if hello.Torrent.IsValid() {
 				t.AddPeers(hello.Torrent)
+			}
+			if s.heard != nil {
+				s.heard(p, hello)
 			}
 		})
 	})

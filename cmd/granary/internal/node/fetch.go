@@ -119,23 +119,21 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 	if err != nil {
 		return err
 	}
-	done := n.supply(ctx, t, b.ID(), nil, opt.Peers)
 	limited, cancel := n.patient(ctx, b, opt.Patience)
-	err = t.FetchAny(limited, func(s swarm.Status) {
+	single, err := n.fetchRows(limited, t, b, supplies{named: opt.Peers}, func(s swarm.Status) {
 		got.Peers = max(got.Peers, s.Peers)
 		report.to(fetchProgress(b, s))
 	})
 	s := t.Status()
 	cause := context.Cause(limited)
 	cancel()
-	done()
 	if err != nil {
 		if errors.Is(cause, ErrStalled) {
 			return stalled(b, s, opt.Patience)
 		}
 		return fmt.Errorf("fetch %s: %w", b.ID().Short(), err)
 	}
-	got.Read, got.Rows = s.Read, b.Rows()
+	got.Read, got.Rows = s.Read+single, b.RowsAtHand()
 	if err := b.Complete(ctx, report.bytes("decode")); err != nil {
 		return fmt.Errorf("decode %s: %w", b.ID().Short(), err)
 	}
@@ -151,7 +149,7 @@ func stalled(b *blobstore.Block, s swarm.Status, patience time.Duration) error {
 		err = ErrTooFewRows
 	}
 	return fmt.Errorf("%w: %d of %d rows of %s, nothing new for %v; %s",
-		err, b.Rows(), g.K(), b.ID().Short(), patience, waiting(g, held, s))
+		err, b.RowsAtHand(), g.K(), b.ID().Short(), patience, waiting(g, held, s))
 }
 
 func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
@@ -170,7 +168,7 @@ func (n *Node) patient(ctx context.Context, b *blobstore.Block, limit time.Durat
 	watch.Go(func() {
 		tick := time.NewTicker(min(time.Second, limit/4+1))
 		defer tick.Stop()
-		rows, since := b.Rows(), time.Now()
+		rows, since := b.RowsAtHand(), time.Now()
 		for {
 			select {
 			case <-ctx.Done():
@@ -181,7 +179,7 @@ func (n *Node) patient(ctx context.Context, b *blobstore.Block, limit time.Durat
 				cancel(err)
 				return
 			}
-			if now := b.Rows(); now != rows {
+			if now := b.RowsAtHand(); now != rows {
 				rows, since = now, time.Now()
 			} else if time.Since(since) > limit {
 				cancel(ErrStalled)

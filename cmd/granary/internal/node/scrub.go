@@ -230,7 +230,7 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 	if err != nil {
 		return err
 	}
-	defer n.supply(ctx, t, b.ID(), n.validators(), nil)()
+	defer n.supply(ctx, t, b.ID(), supplies{first: n.validators()})()
 	fetch := func(get func(context.Context) error) error {
 		limited, cancel := n.patient(ctx, b, patience)
 		defer cancel()

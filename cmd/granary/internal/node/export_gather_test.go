@@ -1,0 +1,24 @@
+package node
+
+import (
+	"context"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/sampling/kad"
+	"granary/swarm"
+)
+
+// Gather gathers rows of b from holders without waiting for BitTorrent.
+func Gather(ctx context.Context, b *blobstore.Block, holders map[peer.ID]kad.Hello, st swarm.Status,
+	row func(context.Context, peer.ID, int) ([]byte, []erasure.Root, error),
+) error {
+	g := newGather(b, row)
+	g.after = 0
+	for p, hello := range holders {
+		g.heard(p, hello)
+	}
+	return g.run(ctx, func() swarm.Status { return st })
+}
