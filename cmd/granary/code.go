@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"runtime/debug"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -59,6 +61,7 @@ empty; 75 the disk is full; 130 interrupted.`,
 			if err != nil {
 				return err
 			}
+			boundMemory()
 			r, err := folder.Encode(cmd.Context(), args[0], name, dir, force, a.meter("encode"))
 			if err != nil {
 				return err
@@ -90,6 +93,7 @@ altered or contradict each other; 64 FILE exists; 75 the disk is full.`,
 			if out == "" {
 				return exit.Usagef("usage: "+cmd.UseLine(), "decode needs a file: -o FILE")
 			}
+			boundMemory()
 			d, err := folder.Decode(cmd.Context(), args[0], out, force, a.meter("decode"))
 			if err != nil {
 				return err
@@ -109,6 +113,16 @@ altered or contradict each other; 64 FILE exists; 75 the disk is full.`,
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write")
 	cmd.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
 	return cmd
+}
+
+// boundMemory keeps a process that codes one block and exits within 256 MiB in
+// all: the limit is for what Go allocates, and the program itself takes some 60
+// MiB more (docs/performance.md). Without it, decoding and the check after it
+// each have their buffers. GOMEMLIMIT in the environment prevails.
+func boundMemory() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(176 << 20)
+	}
 }
 
 // meter reports bytes of one stage.
