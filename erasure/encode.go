@@ -98,8 +98,16 @@ func (e encoder) layers(ctx context.Context) (l Layers, content, parity Root, er
 			return l, content, parity, err
 		}
 	}
-	l = Layers{Content: pieceLayer(e.g, sums(leaves[0])), Parity: pieceLayer(e.g, sums(leaves[1]))}
-	return l, layerRoot(e.g, l.Content, 0, nil), layerRoot(e.g, l.Parity, 0, nil), nil
+	var (
+		layer [2][]Root
+		root  [2]Root
+	)
+	err = each(ctx, cores(), 2, func(_, file int) error {
+		layer[file] = pieceLayer(e.g, sums(leaves[file]))
+		root[file] = layerRoot(e.g, layer[file], 0, nil)
+		return nil
+	})
+	return Layers{Content: layer[0], Parity: layer[1]}, root[0], root[1], err
 }
 
 // band reads, encodes, hashes and writes the columns from column on.

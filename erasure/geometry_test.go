@@ -68,6 +68,15 @@ func TestParseID(t *testing.T) {
 	}
 }
 
+func FuzzParseID(f *testing.F) {
+	f.Add(example().ID().String())
+	f.Fuzz(func(t *testing.T, s string) {
+		if id, err := erasure.ParseID(s); err == nil && !strings.EqualFold(id.String(), s) {
+			t.Errorf("%q is %v", s, id)
+		}
+	})
+}
+
 func TestPieceSet(t *testing.T) {
 	s := erasure.NewPieceSet(11)
 	for _, p := range []int{0, 3, 8, 10, 3} {
