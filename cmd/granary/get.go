@@ -21,11 +21,11 @@ import (
 )
 
 func (a *app) get() *cobra.Command {
-	var s *config.Settings
 	var out, network string
 	var force, keep bool
 	var peers []string
 	var patience time.Duration
+	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "get REF",
 		Short: "Fetch a block and write its content",
@@ -58,16 +58,16 @@ progress; 130 interrupted.`,
 					return err
 				}
 			}
-			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, guest bool) error {
+			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, guest bool) error {
 				return a.fetch(cmd.Context(), c, ref, opt, target{out, force, guest && !keep})
 			})
 		},
 	}
-	s = config.Flags(cmd.Flags())
+	s.AddHidden(cmd.Flags())
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write (default: the block's name; - for standard output)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the output if it exists")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the rows of a one-shot download")
-	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
+	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
 	cmd.Flags().StringArrayVar(&peers, "peer", nil, "BitTorrent peer to ask besides those found, IP:PORT (repeatable)")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without a new row")
 	return cmd

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,23 +40,24 @@ file or the chain ID is refused.`,
 			if err != nil {
 				return err
 			}
-			settings := filepath.Join(a.home, "config.toml")
-			if _, err := os.Stat(settings); errors.Is(err, fs.ErrNotExist) {
-				text := config.Template
+			file := filepath.Join(a.home, config.SettingsFile)
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+				s := config.NewSettings()
 				if found != "" {
-					text = strings.Replace(text, `# role = "seeder"   `, `role = "validator"`, 1)
-					text = strings.Replace(text, `# listen = "" `, fmt.Sprintf("listen = %q", listen), 1)
+					if err := errors.Join(s.Set("role", "validator"), s.Set("listen", listen.String())); err != nil {
+						return err
+					}
 				}
-				if err := durable.Write(settings, []byte(text), 0o644); err != nil {
+				if err := durable.Write(file, s.File(), 0o644); err != nil {
 					return err
 				}
 			}
 			key := ledger.KeyOf(h.Publisher).String()
-			file := filepath.Join(a.home, "network.json")
+			network := filepath.Join(a.home, "network.json")
 			return a.ui.Result(map[string]any{
-				"home": a.home, "chain_id": h.Network.ChainID(), "network": file, "publisher": key,
+				"home": a.home, "chain_id": h.Network.ChainID(), "network": network, "publisher": key,
 			}, func(w io.Writer) {
-				fmt.Fprintf(w, "home       %s\nnetwork    %s, %s\npublisher  %s\n", a.home, h.Network.ChainID(), file, key)
+				fmt.Fprintf(w, "home       %s\nnetwork    %s, %s\npublisher  %s\n", a.home, h.Network.ChainID(), network, key)
 				fmt.Fprintf(w, "next       granary node --home %s\n", a.home)
 			})
 		},

@@ -12,9 +12,9 @@ import (
 )
 
 func (a *app) node() *cobra.Command {
-	var s *config.Settings
 	var network string
 	var corrupt, leash bool
+	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "node",
 		Short: "Run a node until it is interrupted",
@@ -41,7 +41,7 @@ setting is refused; 75 a port is in use.`,
 			if err != nil {
 				return err
 			}
-			if err := s.Resolve(cmd.Flags(), a.home); err != nil {
+			if err := s.Resolve(a.home); err != nil {
 				return err
 			}
 			cfg := nodeConfig(home, s)
@@ -65,8 +65,8 @@ setting is refused; 75 a port is in use.`,
 			})
 		},
 	}
-	s = config.Flags(cmd.Flags())
-	cmd.Flags().StringVar(&network, "network", "", "prepare the home on this network first, like `init`")
+	s.AddTo(cmd.Flags())
+	cmd.Flags().StringVar(&network, "network", "", "prepare the home first, like init: the network's `file`")
 	cmd.Flags().BoolVar(&corrupt, "fault-corrupt", false, "serve wrong bytes (devnets only)")
 	cmd.Flags().BoolVar(&leash, "leash", false, "end when standard input does")
 	for _, hidden := range []string{"fault-corrupt", "leash"} {

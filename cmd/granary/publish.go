@@ -19,10 +19,10 @@ import (
 )
 
 func (a *app) publish() *cobra.Command {
-	var s *config.Settings
 	var name, wait, network string
 	var keep int
 	var patience time.Duration
+	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "publish FILE",
 		Short: "Hand a file to the network",
@@ -52,7 +52,7 @@ not certified in time (the block stays stored); 130 interrupted.`,
 				return err
 			}
 			defer in.Close()
-			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
+			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {
 				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Patience: patience, Size: size(in)}
 				r, err := c.Publish(cmd.Context(), name, in, opt, a.ui.Progress)
 				if err != nil {
@@ -68,12 +68,12 @@ not certified in time (the block stays stored); 130 interrupted.`,
 			})
 		},
 	}
-	s = config.Flags(cmd.Flags())
+	s.AddHidden(cmd.Flags())
 	cmd.Flags().StringVar(&name, "name", "", "the block's name (default: the file's, or \"block\")")
 	cmd.Flags().StringVar(&wait, "wait", "certified", "return when the block is announced, certified, or kept by custody as well")
 	cmd.Flags().IntVar(&keep, "keep", node.DefaultKeep, "days for which validators and custodians owe the block")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without news")
-	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
+	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
 	return cmd
 }
 

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"granary/blobstore"
@@ -21,7 +20,7 @@ import (
 // reach calls f with a client of the home's node. Where none runs, one is
 // opened for as long as f takes: in the prepared home, or, when network names
 // a network file and the home is none, as a guest that keeps nothing.
-func (a *app) reach(ctx context.Context, flags *pflag.FlagSet, s *config.Settings, network string, f func(c *gateway.Client, guest bool) error) error {
+func (a *app) reach(ctx context.Context, s *config.Settings, network string, f func(c *gateway.Client, guest bool) error) error {
 	home, guest, err := a.openHome(network)
 	if err != nil {
 		return err
@@ -29,10 +28,10 @@ func (a *app) reach(ctx context.Context, flags *pflag.FlagSet, s *config.Setting
 	if c, err := gateway.Dial(ctx, config.Socket(a.home)); err == nil {
 		return errors.Join(f(c, false), c.Close())
 	}
-	if err := s.Resolve(flags, a.home); err != nil {
+	if err := s.Resolve(a.home); err != nil {
 		return err
 	}
-	if !flags.Changed("port") {
+	if !s.Chosen("port") {
 		s.Port, s.TorrentPort = 0, 0 // a passing command needs no fixed ports
 	}
 	cfg := nodeConfig(home, s)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"granary/blobstore"
 	"granary/cmd/granary/internal/config"
@@ -114,9 +113,8 @@ func (a *app) scrubber(ctx context.Context, f func(s scrubber, alone bool) error
 	if _, err := config.OpenHome(a.home); err != nil {
 		return err
 	}
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	s := config.Flags(flags)
-	if err := s.Resolve(flags, a.home); err != nil {
+	s := config.NewSettings()
+	if err := s.Resolve(a.home); err != nil {
 		return err
 	}
 	store, err := blobstore.Open(ctx, a.home, blobstore.Config{Quota: int64(s.Quota), Logger: a.logger()})

@@ -17,9 +17,9 @@ import (
 )
 
 func (a *app) seed() *cobra.Command {
-	var s *config.Settings
 	var patience time.Duration
 	var stop, dryRun bool
+	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "seed REF... | on | off",
 		Short: "Fetch blocks whole and keep them; or turn seeding on and off",
@@ -57,7 +57,7 @@ Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 					return err
 				}
 			}
-			return a.reach(cmd.Context(), cmd.Flags(), s, "", func(c *gateway.Client, _ bool) error {
+			return a.reach(cmd.Context(), s, "", func(c *gateway.Client, _ bool) error {
 				if stop {
 					return a.giveUp(cmd.Context(), c, refs, dryRun)
 				}
@@ -65,7 +65,7 @@ Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 			})
 		},
 	}
-	s = config.Flags(cmd.Flags())
+	s.AddHidden(cmd.Flags())
 	cmd.Flags().BoolVar(&stop, "stop", false, "give the blocks up: delete what is owed to nobody")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --stop, only say what would be deleted")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up on a block after so long without a new row")

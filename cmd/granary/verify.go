@@ -17,9 +17,9 @@ import (
 )
 
 func (a *app) verify() *cobra.Command {
-	var s *config.Settings
 	var network string
 	opt := node.VerifyOptions{}
+	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "verify REF",
 		Short: "Test whether a block is available, without downloading it",
@@ -41,7 +41,7 @@ no such content exists; 1 not in the ledger; 64 REF refused.`,
 			if opt.Bits < 1 || opt.Bits > erasure.MaxBits {
 				return exit.Usagef("", "--bits %d is not 1 to %d", opt.Bits, erasure.MaxBits)
 			}
-			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
+			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {
 				r, err := c.Verify(cmd.Context(), ref, opt, a.ui.Progress)
 				if err != nil {
 					return err
@@ -53,10 +53,10 @@ no such content exists; 1 not in the ledger; 64 REF refused.`,
 			})
 		},
 	}
-	s = config.Flags(cmd.Flags())
 	verifyFlags(cmd, &opt)
+	s.AddHidden(cmd.Flags())
 	cmd.Flags().DurationVar(&opt.Wait, "wait", 0, "while the verdict is not final, ask for the same rows again for so long, e.g. 5m")
-	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
+	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
 	return cmd
 }
 

@@ -19,11 +19,11 @@ import (
 )
 
 func (a *app) watch() *cobra.Command {
-	var s *config.Settings
 	var network, namespace string
 	var budget config.Size
 	var history bool
 	opt := node.WatchOptions{}
+	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow the ledger and test every new block",
@@ -50,17 +50,17 @@ Exit status: 130 interrupted; 0 history printed; 8 the home is watched already;
 				}
 			}
 			opt.Budget = int64(budget)
-			return a.reach(cmd.Context(), cmd.Flags(), s, network, func(c *gateway.Client, _ bool) error {
+			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {
 				return c.Watch(cmd.Context(), opt, a.watched)
 			})
 		},
 	}
-	s = config.Flags(cmd.Flags())
 	verifyFlags(cmd, &opt.VerifyOptions)
+	s.AddHidden(cmd.Flags())
 	cmd.Flags().StringVar(&namespace, "namespace", "", "test only blocks of this publisher key (64 hex digits)")
 	cmd.Flags().Var(&budget, "budget", "bytes of rows in 24 hours, beyond which no test begins, e.g. 500MB; 0 for no limit")
 	cmd.Flags().BoolVar(&history, "history", false, "print the verdicts in this home's journal and exit")
-	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
+	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
 	return cmd
 }
 

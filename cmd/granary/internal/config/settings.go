@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
 )
@@ -17,7 +17,12 @@ import (
 // ErrSettings reports a setting that is unknown or has no usable value.
 var ErrSettings = errors.New("setting refused")
 
-// Settings is what the owner of a home may choose.
+// SettingsFile is the name of the settings in a home.
+const SettingsFile = "config.toml"
+
+// Settings is what the owner of a home may choose: by flags, else by the
+// environment, else in config.toml. A flag --upload-rate is GRANARY_UPLOAD_RATE
+// and upload_rate there.
 type Settings struct {
 	Role         string     // "seeder", "light" or "validator"
 	Listen       netip.Addr // zero: every address of the machine
@@ -33,72 +38,80 @@ type Settings struct {
 	Hours        Hours      // when to work for others; zero: always
 	Connections  int        // of all torrents together
 	Dials        int        // connections being opened at once
+
+	flags *pflag.FlagSet // one per setting
 }
 
-// keys are the settings by their flag names; config.toml has the same names
-// with underscores, the environment GRANARY_ and capitals.
-var keys = []string{"role", "listen", "port", "torrent-port", "consensus-port", "consensus-peers", "quota", "upload-rate", "download-rate", "scrub-every", "monthly-volume", "hours", "connections", "half-open"}
-
-// file mirrors config.toml; an absent key stays nil.
-type file struct {
-	Role         *string `toml:"role"`
-	Listen       *string `toml:"listen"`
-	Port         *int    `toml:"port"`
-	TorrentPort  *int    `toml:"torrent_port"`
-	Consensus    *int    `toml:"consensus_port"`
-	Validators   *string `toml:"consensus_peers"`
-	Quota        *string `toml:"quota"`
-	UploadRate   *string `toml:"upload_rate"`
-	DownloadRate *string `toml:"download_rate"`
-	ScrubEvery   *string `toml:"scrub_every"`
-	Volume       *string `toml:"monthly_volume"`
-	Hours        *string `toml:"hours"`
-	Connections  *int    `toml:"connections"`
-	Dials        *int    `toml:"half_open"`
-}
-
-// Flags adds one flag per setting to flags and returns where their values go.
-func Flags(flags *pflag.FlagSet) *Settings {
-	s := &Settings{Role: "seeder", ScrubEvery: Interval(30 * day)}
-	flags.StringVar(&s.Role, "role", "seeder", "seeder (keeps its custody and serves), light (keeps only what it is asked for) or validator")
-	flags.TextVar(&s.Listen, "listen", netip.Addr{}, "IP address to listen on and dial from (default: all)")
-	flags.IntVar(&s.Port, "port", 4747, "libp2p port, TCP and QUIC; 0 for any free one")
-	flags.IntVar(&s.TorrentPort, "torrent-port", 4748, "BitTorrent port; 0 for any free one")
-	flags.IntVar(&s.Consensus, "consensus-port", 4749, "a validator's port for the others; 0 for any free one")
-	flags.StringSliceVar(&s.Validators, "consensus-peers", nil, "a validator's peers there: id@ip:port, separated by commas")
-	flags.Var(&s.Quota, "quota", "disk space this home may use, e.g. 200GB; 0 for no limit")
-	flags.Var(&s.UploadRate, "upload-rate", "upload per second, e.g. 2MB; 0 for no limit")
-	flags.Var(&s.DownloadRate, "download-rate", "download per second, e.g. 10MB; 0 for no limit")
-	flags.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
-	flags.Var(&s.Volume, "monthly-volume", "torrent traffic per calendar month, both ways together, e.g. 500GB; 0 for no limit")
-	flags.Var(&s.Hours, "hours", "time of day to work for others, e.g. 22:00-07:00 (default: always)")
-	flags.IntVar(&s.Connections, "connections", 200, "torrent connections, all together")
-	flags.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
+// NewSettings returns the defaults.
+func NewSettings() *Settings {
+	s := &Settings{ScrubEvery: Interval(30 * day)}
+	f := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.StringVar(&s.Role, "role", "seeder", "seeder (keeps its custody and serves), light (keeps only what it is asked for) or validator")
+	f.TextVar(&s.Listen, "listen", netip.Addr{}, "IP address to listen on and dial from (default: all)")
+	f.IntVar(&s.Port, "port", 4747, "libp2p port, TCP and QUIC; 0 for any free one")
+	f.IntVar(&s.TorrentPort, "torrent-port", 4748, "BitTorrent port; 0 for any free one")
+	f.IntVar(&s.Consensus, "consensus-port", 4749, "a validator's port for the others; 0 for any free one")
+	f.StringSliceVar(&s.Validators, "consensus-peers", nil, "a validator's peers there: id@ip:port, separated by commas")
+	f.Var(&s.Quota, "quota", "disk space this home may use, e.g. 200GB; 0 for no limit")
+	f.Var(&s.UploadRate, "upload-rate", "upload per second, e.g. 2MB; 0 for no limit")
+	f.Var(&s.DownloadRate, "download-rate", "download per second, e.g. 10MB; 0 for no limit")
+	f.Var(&s.Volume, "monthly-volume", "torrent traffic per calendar month, both ways together, e.g. 500GB; 0 for no limit")
+	f.Var(&s.Hours, "hours", "time of day to work for others, e.g. 22:00-07:00 (default: always)")
+	f.IntVar(&s.Connections, "connections", 200, "torrent connections, all together")
+	f.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
+	f.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
+	s.flags = f
 	return s
 }
 
-// Resolve gives every setting that no flag named its value from the
+// AddTo adds one flag per setting to flags.
+func (s *Settings) AddTo(flags *pflag.FlagSet) { flags.AddFlagSet(s.flags) }
+
+// AddHidden is AddTo for a command that runs a node only in passing: its help
+// leaves them out.
+func (s *Settings) AddHidden(flags *pflag.FlagSet) {
+	s.flags.VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	s.AddTo(flags)
+}
+
+// Set gives one setting a value, as its flag would.
+func (s *Settings) Set(name, value string) error {
+	if err := s.flags.Set(name, value); err != nil {
+		return fmt.Errorf("%w: %w", ErrSettings, err)
+	}
+	return nil
+}
+
+// Chosen reports whether the setting was set at all.
+func (s *Settings) Chosen(name string) bool { return s.flags.Changed(name) }
+
+// Resolve gives every setting that is not set yet its value from the
 // environment or from dir/config.toml, and checks the whole.
-func (s *Settings) Resolve(flags *pflag.FlagSet, dir string) error {
-	stored, err := readFile(filepath.Join(dir, "config.toml"))
+func (s *Settings) Resolve(dir string) error {
+	stored, err := s.readFile(filepath.Join(dir, SettingsFile))
 	if err != nil {
 		return err
 	}
-	for _, key := range keys {
-		if flags.Changed(key) {
-			continue
+	var errs []error
+	s.flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			return
 		}
-		env := "GRANARY_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
-		value, from := os.Getenv(env), env
+		from := "GRANARY_" + strings.ToUpper(key(f))
+		value := os.Getenv(from)
 		if value == "" {
-			value, from = stored[key], "config.toml"
+			from, value = SettingsFile, stored[key(f)]
 		}
 		if value == "" {
-			continue
+			return
 		}
-		if err := flags.Set(key, value); err != nil {
-			return fmt.Errorf("%w: %s from %s: %w", ErrSettings, key, from, err)
+		if err := s.flags.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %s from %s: %w", ErrSettings, f.Name, from, err))
 		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	return s.check()
 }
@@ -123,7 +136,9 @@ func (s *Settings) check() error {
 	return nil
 }
 
-func readFile(path string) (map[string]string, error) {
+// readFile returns the values in a settings file by their keys; none if there
+// is no file.
+func (s *Settings) readFile(path string) (map[string]string, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -131,70 +146,49 @@ func readFile(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
 	}
-	var f file
-	d := toml.NewDecoder(strings.NewReader(string(raw))).DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-			return nil, fmt.Errorf("%w: unknown key in %s:\n%s", ErrSettings, path, strict.String())
-		}
+	var file map[string]any
+	if err := toml.Unmarshal(raw, &file); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrSettings, path, err)
 	}
+	known := map[string]bool{}
+	s.flags.VisitAll(func(f *pflag.Flag) { known[key(f)] = true })
 	values := map[string]string{}
-	for key, v := range map[string]*string{
-		"role": f.Role, "listen": f.Listen, "consensus-peers": f.Validators, "quota": f.Quota,
-		"upload-rate": f.UploadRate, "download-rate": f.DownloadRate, "scrub-every": f.ScrubEvery,
-		"monthly-volume": f.Volume, "hours": f.Hours,
-	} {
-		if v != nil {
-			values[key] = *v
+	for k, v := range file {
+		if !known[k] {
+			return nil, fmt.Errorf("%w: unknown key %q in %s", ErrSettings, k, path)
 		}
-	}
-	for key, v := range map[string]*int{
-		"port": f.Port, "torrent-port": f.TorrentPort, "consensus-port": f.Consensus,
-		"connections": f.Connections, "half-open": f.Dials,
-	} {
-		if v != nil {
-			values[key] = fmt.Sprint(*v)
+		switch v.(type) {
+		case string, int64:
+			values[k] = fmt.Sprint(v)
+		default:
+			return nil, fmt.Errorf("%w: %s in %s is neither text nor a whole number", ErrSettings, k, path)
 		}
 	}
 	return values, nil
 }
 
-// Template is the config.toml that `granary init` writes: every key with its
-// default, commented out.
-const Template = `# Settings of this home. Flags and GRANARY_* variables come first.
-
-# role = "seeder"        # seeder, light or validator
-# listen = ""            # IP address to listen on and dial from
-# port = 4747            # libp2p, TCP and QUIC
-# torrent_port = 4748    # BitTorrent
-# consensus_port = 4749  # a validator's port for the others
-# consensus_peers = ""   # a validator's peers there: "id@ip:port,…"
-# quota = "0"            # disk space for this home, e.g. "200GB"; 0: no limit
-# upload_rate = "0"      # per second, e.g. "2MB"; 0: no limit
-# download_rate = "0"    # per second; 0: no limit
-# scrub_every = "30d"    # how often each stored block is checked on the disk; "0": never
-# monthly_volume = "0"   # torrents per calendar month, both ways, e.g. "500GB"; 0: no limit
-# hours = ""             # time of day to work for others, e.g. "22:00-07:00"
-# connections = 200      # of torrents, all together
-# half_open = 40         # torrent connections being opened at once
-`
-
-// Size is a number of bytes that people write as 200GB or 64MiB.
-type Size int64
-
-// String returns the size as people read it.
-func (s *Size) String() string { return humanize.IBytes(uint64(*s)) }
-
-// Set reads a size.
-func (s *Size) Set(text string) error {
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n > 1<<62 {
-		return fmt.Errorf("%q is not a size such as 200GB or 64MiB", text)
-	}
-	*s = Size(n)
-	return nil
+// File is the settings as config.toml: what is set, and every other key
+// commented out with its default.
+func (s *Settings) File() []byte {
+	var b strings.Builder
+	b.WriteString("# Settings of this home. Flags and GRANARY_* variables come first.\n\n")
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	s.flags.VisitAll(func(f *pflag.Flag) {
+		value, comment := f.DefValue, "# "
+		if f.Changed {
+			value, comment = f.Value.String(), ""
+		}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
+		}
+		if f.Value.Type() != "int" {
+			value = fmt.Sprintf("%q", value)
+		}
+		fmt.Fprintf(w, "%s%s = %s\t# %s\n", comment, key(f), value, f.Usage)
+	})
+	w.Flush() // a strings.Builder does not fail
+	return []byte(b.String())
 }
 
-// Type names the value in help texts.
-func (s *Size) Type() string { return "size" }
+// key is the setting's name in config.toml.
+func key(f *pflag.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -150,7 +151,9 @@ func (n *Net) prepare(nd *Node) error {
 	if _, err := config.Init(nd.Home, n.Network); err != nil {
 		return err
 	}
-	settings := fmt.Sprintf("role = %q\nlisten = %q\nport = %d\ntorrent_port = %d\n", nd.Role, nd.IP, nd.Port, nd.TorrentPort)
+	values := map[string]string{
+		"role": nd.Role, "listen": nd.IP.String(), "port": strconv.Itoa(nd.Port), "torrent-port": strconv.Itoa(nd.TorrentPort),
+	}
 	if nd.Role == "validator" {
 		var peers []string
 		for _, other := range n.Nodes {
@@ -158,9 +161,15 @@ func (n *Net) prepare(nd *Node) error {
 				peers = append(peers, fmt.Sprintf("%s@%s:%d", chain.NodeID(other.keys.Node), other.IP, other.consensusPort))
 			}
 		}
-		settings += fmt.Sprintf("consensus_port = %d\nconsensus_peers = %q\n", nd.consensusPort, strings.Join(peers, ","))
+		values["consensus-port"], values["consensus-peers"] = strconv.Itoa(nd.consensusPort), strings.Join(peers, ",")
 	}
-	return durable.Write(filepath.Join(nd.Home, "config.toml"), []byte(settings), 0o644)
+	settings := config.NewSettings()
+	for name, value := range values {
+		if err := settings.Set(name, value); err != nil {
+			return err
+		}
+	}
+	return durable.Write(filepath.Join(nd.Home, config.SettingsFile), settings.File(), 0o644)
 }
 
 // Address returns an address of the net that no node has, for a command that
