@@ -54,27 +54,30 @@ func (h *Host) FindHolders(ctx context.Context, id erasure.ID) <-chan Holder {
 	started := h.start(func() {
 		defer close(out)
 		defer cancel()
-		h.joined(ctx)
 		s := search{seen: map[peer.ID]bool{h.host.ID(): true}, out: out}
-		var first errgroup.Group
-		first.Go(func() error {
-			for p := range h.providers(ctx, blockKey(h.cfg.Chain, id)) {
-				s.found(ctx, Holder{Peer: p, Block: true})
-			}
-			return nil
-		})
-		first.Go(func() error {
-			h.greet(ctx, id, func(holder Holder) { s.found(ctx, holder) })
-			return nil
-		})
-		_ = first.Wait()
-		h.custodians(ctx, func(holder Holder) { s.found(ctx, holder) })
+		found := func(holder Holder) { s.found(ctx, holder) }
+		h.blockHolders(ctx, id, found)
+		h.custodians(ctx, found)
 	})
 	if !started {
 		cancel()
 		close(out)
 	}
 	return out
+}
+
+// blockHolders calls found, concurrently, for the peers under the block's own
+// key, and for connected ones that know the block or are custodians.
+func (h *Host) blockHolders(ctx context.Context, id erasure.ID, found func(Holder)) {
+	h.joined(ctx)
+	var both sync.WaitGroup
+	both.Go(func() {
+		for p := range h.providers(ctx, blockKey(h.cfg.Chain, id)) {
+			found(Holder{Peer: p, Block: true})
+		}
+	})
+	both.Go(func() { h.greet(ctx, id, found) })
+	both.Wait()
 }
 
 // search sends every holder once.

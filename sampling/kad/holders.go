@@ -21,11 +21,14 @@ const (
 	// maxPerPiece is how many holders a sampler is given for one piece.
 	maxPerPiece = 24
 
-	// A sampler waits so long for lookups that still go on, in its first round
-	// and in its second: some holders are known without, and dead nodes delay
-	// lookups.
-	firstWait  = 400 * time.Millisecond
-	secondWait = lookupTimeout
+	// A test that does not know the holders of a group waits for its lookup
+	// until enough are known, for coldWait once there is any, and no longer than
+	// a lookup lasts. Having nobody to ask would cost it a whole round.
+	coldWait = time.Second
+	coldTick = 50 * time.Millisecond // between looks at what other lookups brought
+
+	// maxSearches bounds the lookups of one test at once.
+	maxSearches = 24
 )
 
 // Finder lets a sampler reach the network through a Host: it names holders and
@@ -37,6 +40,8 @@ type Finder struct {
 	stop  context.CancelFunc
 	work  sync.WaitGroup // searches
 
+	slots chan struct{} // one for each lookup at once
+
 	mu       sync.Mutex // guards searches
 	searches map[searchKey]*running
 }
@@ -46,24 +51,65 @@ var (
 	_ sampling.Holders = (*Finder)(nil)
 )
 
+// searchKey names a search: for a group, or for a block itself.
 type searchKey struct {
-	id    erasure.ID
+	id    erasure.ID // the zero ID in a search for a group
+	group int
 	round int
 }
 
-// running is one search for the holders of a block, while it goes on and after.
+// running is one search, while it goes on and after.
 type running struct {
-	done chan struct{} // closed when the search has ended
+	stop   context.CancelFunc
+	done   chan struct{} // closed when the search has ended
+	enough chan struct{} // closed once it has found enough
 
 	mu    sync.Mutex // guards found
-	found []Holder
+	found []peer.ID  // distinct
+}
+
+// add adds what was found.
+func (r *running) add(p peer.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.found, p) {
+		if r.found = append(r.found, p); len(r.found) == warmHolders {
+			close(r.enough)
+		}
+	}
+}
+
+// all returns what was found by now.
+func (r *running) all() []peer.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.found)
+}
+
+// wait returns when there is enough, or known says so, or the search has ended,
+// or something was found and it takes its time, or ctx has ended.
+func (r *running) wait(ctx context.Context, known func() bool) {
+	began := time.Now()
+	tick := time.NewTicker(coldTick)
+	defer tick.Stop()
+	for !known() && (time.Since(began) < coldWait || len(r.all()) == 0) {
+		select {
+		case <-r.done:
+			return
+		case <-r.enough:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // NewFinder returns a Finder whose searches end with ctx or Close. The extra
 // peers, those that the ledger names, may hold any piece: they are asked after
 // those that owe it, so that no few of them see the whole of a sample.
 func (h *Host) NewFinder(ctx context.Context, extra []peer.ID) *Finder {
-	f := &Finder{host: h, extra: extra, searches: make(map[searchKey]*running)}
+	f := &Finder{host: h, extra: extra, slots: make(chan struct{}, maxSearches), searches: make(map[searchKey]*running)}
 	f.ctx, f.stop = context.WithCancel(ctx)
 	return f
 }
@@ -102,18 +148,32 @@ func (f *Finder) Origin(holder sampling.Holder) string {
 // pieces of small blocks. In the first round nobody is asked who they are as
 // long as the table knows; afterwards they are searched for.
 func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sampling.Holder {
-	group := sampling.GroupSet(1) << sampling.GroupOf(id, piece)
+	number := sampling.GroupOf(id, piece)
+	group := sampling.GroupSet(1) << number
 	owing, warm := f.host.table.holders(group, time.Now(), f.host.origin)
 	var blocks []peer.ID
 	if round > 0 || !warm {
-		for _, h := range f.search(ctx, searchKey{id, round}) {
-			switch {
-			case h.Block:
-				blocks = append(blocks, h.Peer)
-			case h.Groups&group != 0:
-				owing = append(owing, h.Peer)
-			}
+		whole := f.search(searchKey{id: id, round: round}, func(ctx context.Context, found func(peer.ID)) {
+			f.host.blockHolders(ctx, id, func(h Holder) {
+				if h.Block {
+					found(h.Peer)
+				}
+			})
+		})
+		custodians := f.search(searchKey{group: number, round: round}, func(ctx context.Context, found func(peer.ID)) {
+			f.host.joined(ctx)
+			f.host.lookUpGroup(ctx, number, func(h Holder) { found(h.Peer) })
+		})
+		custodians.wait(ctx, func() bool {
+			// A custodian has several groups: other lookups may have found enough.
+			owing, warm = f.host.table.holders(group, time.Now(), f.host.origin)
+			return warm && round == 0
+		})
+		if round == 0 && (warm || len(custodians.all()) >= warmHolders) {
+			custodians.stop() // other lookups wait for the same few peers
 		}
+		owing, _ = f.host.table.holders(group, time.Now(), f.host.origin)
+		owing, blocks = append(owing, custodians.all()...), whole.all()
 	}
 	var others []peer.ID
 	if len(owing)+len(f.extra)+len(blocks) < maxPerPiece {
@@ -138,38 +198,28 @@ func shuffled(peers []peer.ID) []peer.ID {
 	return peers
 }
 
-// search returns what the search for a block has found, for which it waits a
-// little; the first to ask starts it.
-func (f *Finder) search(ctx context.Context, key searchKey) []Holder {
+// search returns the search with this key, which it starts if it is the first
+// to ask.
+func (f *Finder) search(key searchKey, look func(ctx context.Context, found func(peer.ID))) *running {
 	f.mu.Lock()
-	r := f.searches[key]
-	if r == nil {
-		r = &running{done: make(chan struct{})}
-		f.searches[key] = r
-		f.work.Go(func() {
-			defer close(r.done)
-			for h := range f.host.FindHolders(f.ctx, key.id) {
-				r.mu.Lock()
-				r.found = append(r.found, h)
-				r.mu.Unlock()
-			}
-		})
+	defer f.mu.Unlock()
+	if r := f.searches[key]; r != nil {
+		return r
 	}
-	f.mu.Unlock()
-	wait := firstWait
-	if key.round > 0 {
-		wait = secondWait
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-r.done:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.found)
+	ctx, stop := context.WithCancel(f.ctx)
+	r := &running{stop: stop, done: make(chan struct{}), enough: make(chan struct{})}
+	f.searches[key] = r
+	f.work.Go(func() {
+		defer close(r.done)
+		defer stop()
+		select {
+		case f.slots <- struct{}{}:
+			defer func() { <-f.slots }()
+			look(ctx, r.add)
+		case <-ctx.Done():
+		}
+	})
+	return r
 }
 
 // origin is the part of the network that p is in: the /24 of its IPv4 address

@@ -6,7 +6,9 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -141,6 +143,13 @@ func (m *memory) add(t testing.TB, content []byte) erasure.Bundle {
 	}
 	m.blocks[b.Info.ID()] = blk
 	return b
+}
+
+// all returns the blocks of the source.
+func (m *memory) all() []*block {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.blocks))
 }
 
 func (m *memory) Bundle(id erasure.ID) (erasure.Bundle, error) {
