@@ -159,7 +159,7 @@ type Announced struct {
 	Record    Record
 	Status    Status
 	Deadline  time.Time   // when it expires if nothing happens; zero until the next height tells
-	Attesters []PublicKey // attest keys, in the order of the validator set
+	Attesters []PublicKey // consensus keys, in the order of the validator set
 	Power     int64       // voting power of the attesters, late ones included
 	Total     int64       // of the set at the height of the announcement
 	Decision  uint64      // log index of the entry that certified or expired it; 0 while pending
@@ -189,7 +189,7 @@ func (s *State) Announcement(index uint64) (Announced, error) {
 	}
 	for i, v := range set {
 		if a.has(i) {
-			out.Attesters = append(out.Attesters, v.Attest)
+			out.Attesters = append(out.Attesters, v.Consensus)
 		}
 	}
 	return out, nil

@@ -57,7 +57,7 @@ func TestLateAttestationIsRecorded(t *testing.T) {
 	if late.Results[0] != nil || len(late.Entries) != 1 {
 		t.Errorf("%v, %d entries, want the transaction alone", late.Results[0], len(late.Entries))
 	}
-	if a := n.announcement(t, index); a.Power != 4 || len(a.Attesters) != 4 || a.Attesters[3] != ledger.KeyOf(attestKey(3)) {
+	if a := n.announcement(t, index); a.Power != 4 || len(a.Attesters) != 4 || a.Attesters[3] != ledger.KeyOf(key("consensus 3")) {
 		t.Errorf("announcement %+v", a)
 	}
 	if o := n.blockState(t, r).Certificate.Outcome; o.Power != 3 {

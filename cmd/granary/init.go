@@ -15,17 +15,21 @@ import (
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/exit"
 	"granary/ledger"
+	"granary/ledger/light"
 )
 
 func (a *app) init() *cobra.Command {
-	var network, found string
+	var network, found, checkpoint string
 	var listen netip.Addr
 	cmd := &cobra.Command{
-		Use:   "init --network FILE | --new CHAIN --listen IP",
+		Use:   "init --network FILE [--checkpoint H:HASH] | --new CHAIN --listen IP",
 		Short: "Prepare a home on a network, or found one",
 		Long: `Makes a folder with keys, settings and the network's file. Keys that are there
 already are kept, so it is safe to run again, for example with a newer file of
 the same network.
+
+A network older than 180 days needs a checkpoint from somebody you trust, which
+every node of it prints: ` + "`granary status --checkpoint`" + `.
 
 With --new it founds a network whose only validator is this home, reachable at
 --listen; network.json in the home is the file to hand to others.
@@ -36,7 +40,7 @@ file or the chain ID is refused.`,
 		GroupID: "node",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, err := a.prepare(network, found, listen)
+			h, err := a.prepare(network, found, checkpoint, listen)
 			if err != nil {
 				return err
 			}
@@ -63,18 +67,21 @@ file or the chain ID is refused.`,
 		},
 	}
 	cmd.Flags().StringVar(&network, "network", "", "the network's file")
+	cmd.Flags().StringVar(&checkpoint, "checkpoint", "", "with --network: a header to trust, HEIGHT:HASH, instead of the file's")
 	cmd.Flags().StringVar(&found, "new", "", "chain ID of a network to found: 1 to 50 of a-z, 0-9 and -")
 	cmd.Flags().TextVar(&listen, "listen", netip.Addr{}, "with --new: the IP address under which others reach this home")
 	return cmd
 }
 
 // prepare makes the home: of the network in a file, or of a new one.
-func (a *app) prepare(network, found string, listen netip.Addr) (*config.Home, error) {
+func (a *app) prepare(network, found, checkpoint string, listen netip.Addr) (*config.Home, error) {
 	switch {
 	case network == "" && found == "":
 		return nil, exit.Usagef("ask whoever runs the network for its file, found one with --new CHAIN --listen IP, or try `granary devnet`", "init needs --network FILE")
 	case network != "" && found != "":
 		return nil, exit.Usagef("choose one", "--network and --new exclude each other")
+	case found != "" && checkpoint != "":
+		return nil, exit.Usagef("a new network has none yet", "--checkpoint and --new exclude each other")
 	case found != "" && !listen.IsValid():
 		return nil, exit.Usagef("say under which address others reach this home", "--new needs --listen IP")
 	case found != "":
@@ -83,6 +90,13 @@ func (a *app) prepare(network, found string, listen netip.Addr) (*config.Home, e
 	n, err := config.LoadNetwork(network)
 	if err != nil {
 		return nil, err
+	}
+	if checkpoint != "" {
+		point, err := light.ParseCheckpoint(checkpoint)
+		if err != nil {
+			return nil, exit.Usagef("`granary status --checkpoint` on any node of the network prints one", "%w", err)
+		}
+		n.Checkpoint = &point
 	}
 	return config.Init(a.home, n)
 }

@@ -6,17 +6,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/folder"
+	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 )
 
 func (a *app) magnet() *cobra.Command {
-	return &cobra.Command{
+	s := config.NewSettings()
+	var network string
+	cmd := &cobra.Command{
 		Use:   "magnet REF",
 		Short: "Print a block's magnet link",
 		Long: `Prints the link that finds the block in any BitTorrent v2 client. A whole ID
-or a .torrent needs no home.
+or a .torrent needs no home, @name and #index the ledger.
 
 Exit status: 0 printed; 1 no stored block begins so; 64 REF refused.`,
 		Example: "  granary magnet 4f1c9a02",
@@ -28,9 +32,16 @@ Exit status: 0 printed; 1 no stored block begins so; 64 REF refused.`,
 				return err
 			}
 			id, link := ref.ID.String(), ref.ID.Magnet()
-			if ref.Prefix != "" {
+			switch {
+			case ref.Prefix != "":
 				err = a.blocks(cmd.Context(), func(s shelf) error {
 					b, err := s.Block(cmd.Context(), ref.Prefix)
+					id, link = b.ID, b.Magnet
+					return err
+				})
+			case ref.InLedger():
+				err = a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {
+					b, err := c.Standing(cmd.Context(), args[0])
 					id, link = b.ID, b.Magnet
 					return err
 				})
@@ -41,6 +52,9 @@ Exit status: 0 printed; 1 no stored block begins so; 64 REF refused.`,
 			return a.ui.Result(map[string]string{"id": id, "magnet": link}, func(w io.Writer) { fmt.Fprintln(w, link) })
 		},
 	}
+	s.AddHidden(cmd.Flags())
+	cmd.Flags().StringVar(&network, "network", "", "the network's file, where the home is not prepared")
+	return cmd
 }
 
 func (a *app) torrent() *cobra.Command {

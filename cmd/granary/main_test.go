@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -29,59 +32,101 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "../../testdata/script",
 		RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
-				if neg || len(args) < 2 {
-					ts.Fatalf("usage: exits STATUS PROGRAM [ARGS…]")
-				}
-				got := 0
-				if err := ts.Exec(args[1], args[2:]...); err != nil {
-					exit, ok := errors.AsType[*exec.ExitError](err)
-					if !ok {
-						ts.Fatalf("%v", err)
-					}
-					got = exit.ExitCode()
-				}
-				if strconv.Itoa(got) != args[0] {
-					ts.Fatalf("exit status %d, want %s", got, args[0])
-				}
-			},
-			// size NAME BYTES: make a file of so many bytes of a fixed pattern
-			"size": func(ts *testscript.TestScript, neg bool, args []string) {
-				if neg || len(args) != 2 {
-					ts.Fatalf("usage: size NAME BYTES")
-				}
-				n, err := strconv.Atoi(args[1])
-				ts.Check(err)
-				b := make([]byte, n)
-				for i := range b {
-					b[i] = byte(i*7 + i>>8)
-				}
-				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
-			},
-			// cut NAME BYTES: truncate a file
-			"cut": func(ts *testscript.TestScript, neg bool, args []string) {
-				if neg || len(args) != 2 {
-					ts.Fatalf("usage: cut NAME BYTES")
-				}
-				n, err := strconv.Atoi(args[1])
-				ts.Check(err)
-				ts.Check(os.Truncate(ts.MkAbs(args[0]), int64(n)))
-			},
-			// flip NAME OFFSET: turn over every bit of one byte
-			"flip": func(ts *testscript.TestScript, neg bool, args []string) {
-				if neg || len(args) != 2 {
-					ts.Fatalf("usage: flip NAME OFFSET")
-				}
-				n, err := strconv.Atoi(args[1])
-				ts.Check(err)
-				b, err := os.ReadFile(ts.MkAbs(args[0]))
-				ts.Check(err)
-				b[n] ^= 0xff
-				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
-			},
-		},
+		Cmds:               commands(),
 	})
+}
+
+// commands are those that the stories have beside testscript's own.
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exits": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < 2 {
+				ts.Fatalf("usage: exits STATUS PROGRAM [ARGS…]")
+			}
+			got := 0
+			if err := ts.Exec(args[1], args[2:]...); err != nil {
+				exit, ok := errors.AsType[*exec.ExitError](err)
+				if !ok {
+					ts.Fatalf("%v", err)
+				}
+				got = exit.ExitCode()
+			}
+			if strconv.Itoa(got) != args[0] {
+				ts.Fatalf("exit status %d, want %s", got, args[0])
+			}
+		},
+		// size NAME BYTES: make a file of so many bytes of a fixed pattern
+		"size": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) != 2 {
+				ts.Fatalf("usage: size NAME BYTES")
+			}
+			n, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			b := make([]byte, n)
+			for i := range b {
+				b[i] = byte(i*7 + i>>8)
+			}
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+		},
+		// cut NAME BYTES: truncate a file
+		"cut": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) != 2 {
+				ts.Fatalf("usage: cut NAME BYTES")
+			}
+			n, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			ts.Check(os.Truncate(ts.MkAbs(args[0]), int64(n)))
+		},
+		// flip NAME OFFSET: turn over every bit of one byte
+		"flip": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) != 2 {
+				ts.Fatalf("usage: flip NAME OFFSET")
+			}
+			n, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			b, err := os.ReadFile(ts.MkAbs(args[0]))
+			ts.Check(err)
+			b[n] ^= 0xff
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+		},
+		// capture VAR PROGRAM [ARGS…]: keep the first line of its output
+		"capture": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < 2 {
+				ts.Fatalf("usage: capture VAR PROGRAM [ARGS…]")
+			}
+			ts.Check(ts.Exec(args[1], args[2:]...))
+			first, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
+			ts.Setenv(args[0], first)
+		},
+		// eventually REGEXP PROGRAM [ARGS…]: run it until its output matches, since
+		// nodes learn of things one after the other
+		"eventually": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < 2 {
+				ts.Fatalf("usage: eventually REGEXP PROGRAM [ARGS…]")
+			}
+			want, err := regexp.Compile("(?m)" + args[0])
+			ts.Check(err)
+			for deadline := time.Now().Add(patience); ; <-time.After(100 * time.Millisecond) {
+				err := ts.Exec(args[1], args[2:]...)
+				if err == nil && want.MatchString(ts.ReadFile("stdout")) {
+					return
+				}
+				if time.Now().After(deadline) {
+					ts.Fatalf("no match for %#q after %v (%v)", args[0], patience, err)
+				}
+			}
+		},
+		// field VAR NAME PROGRAM [ARGS…]: keep a field of the object that it prints
+		"field": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < 3 {
+				ts.Fatalf("usage: field VAR NAME PROGRAM [ARGS…]")
+			}
+			ts.Check(ts.Exec(args[2], args[3:]...))
+			var object map[string]any
+			ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &object))
+			ts.Setenv(args[0], fmt.Sprint(object[args[1]]))
+		},
+	}
 }
 
 func TestEveryVerbHasAnExampleAndItsExitStatuses(t *testing.T) {

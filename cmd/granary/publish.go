@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) publish() *cobra.Command {
-	var name, wait, network string
+	var name, wait, network, namespace string
 	var keep int
 	var patience time.Duration
 	s := config.NewSettings()
@@ -53,7 +53,7 @@ not certified in time (the block stays stored); 130 interrupted.`,
 			}
 			defer in.Close()
 			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {
-				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Patience: patience, Size: size(in)}
+				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Namespace: namespace, Patience: patience, Size: size(in)}
 				r, err := c.Publish(cmd.Context(), name, in, opt, a.ui.Progress)
 				if err != nil {
 					return err
@@ -70,6 +70,7 @@ not certified in time (the block stays stored); 130 interrupted.`,
 	}
 	s.AddHidden(cmd.Flags())
 	cmd.Flags().StringVar(&name, "name", "", "the block's name (default: the file's, or \"block\")")
+	cmd.Flags().StringVar(&namespace, "namespace", "", "announce it in a name that this home owns (default: its publisher key)")
 	cmd.Flags().StringVar(&wait, "wait", "certified", "return when the block is announced, certified, or kept by custody as well")
 	cmd.Flags().IntVar(&keep, "keep", node.DefaultKeep, "days for which validators and custodians owe the block")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without news")

@@ -69,7 +69,7 @@ func (a *app) openHome(network string) (home *config.Home, guest bool, err error
 func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 	cfg := node.Config{
 		Dir: h.Dir, Genesis: h.Network.Genesis, Checkpoint: h.Network.Checkpoint,
-		Identity: h.Node, Publisher: h.Publisher,
+		Identity: h.Node, Publisher: h.Publisher, AttestKeys: h.AttestKeys,
 		Bootstrap: h.Network.Bootstrap, Devnet: h.Network.Devnet,
 		Custodian: s.Role == "seeder",
 		IP:        s.Listen, Port: s.Port, TorrentPort: s.TorrentPort,
@@ -78,7 +78,10 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 		Volume:     int64(s.Volume), Hours: &s.Hours, Connections: s.Connections, Dials: s.Dials,
 	}
 	if s.Role == "validator" {
-		cfg.Validator = &node.Validator{Consensus: h.Consensus, Attest: h.Attest, Port: s.Consensus, Peers: s.Validators}
+		cfg.Validator = &node.Validator{Consensus: h.Consensus, Port: s.Consensus, Peers: s.Validators}
+		if len(s.Validators) == 0 {
+			cfg.Validator.Peers = h.Network.Consensus
+		}
 	}
 	return cfg
 }

@@ -67,12 +67,14 @@ link.`,
 	root.AddGroup(
 		&cobra.Group{ID: "start", Title: "Start here:"},
 		&cobra.Group{ID: "blocks", Title: "Blocks:"},
+		&cobra.Group{ID: "ledger", Title: "The ledger:"},
 		&cobra.Group{ID: "node", Title: "The node:"},
 		&cobra.Group{ID: "offline", Title: "Without a network:"},
 	)
 	root.AddCommand(
 		a.demo(), a.devnet(),
 		a.publish(), a.get(), a.seed(), a.verify(), a.watch(), a.list(), a.show(), a.torrent(), a.magnet(), a.scrub(),
+		a.name(), a.credit(), a.validators(), a.keys(),
 		a.init(), a.node(), a.status(), a.peers(),
 		a.inspect(), a.encode(), a.decode(), a.version(),
 	)

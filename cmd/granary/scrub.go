@@ -38,7 +38,7 @@ no such block; 8 another process has the home; 64 REF refused; 130 interrupted.`
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
 				ref, err := node.ParseRef(arg)
-				if err == nil && ref.Index != nil {
+				if err == nil && ref.InLedger() {
 					err = fmt.Errorf("%w: %q; scrub takes IDs and prefixes", node.ErrRef, arg)
 				}
 				if err != nil {

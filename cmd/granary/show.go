@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 )
@@ -155,7 +156,7 @@ func shelfRef(s string) (string, error) {
 	switch {
 	case err != nil || ref.Prefix != "":
 		return ref.Prefix, err
-	case ref.Index != nil:
+	case ref.InLedger():
 		return s, nil
 	}
 	return ref.ID.String(), nil
@@ -169,25 +170,49 @@ func printRecord(w io.Writer, r node.Record) {
 }
 
 func (a *app) status() *cobra.Command {
-	return &cobra.Command{
+	var checkpoint bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the node stands",
 		Long: `Shows the node of this home: its network, peers, custody, disk use and bans;
-or that none runs.
+or that none runs. With --checkpoint only what it has verified of the ledger, as
+newcomers paste it into ` + "`granary init`" + `.
 
-Exit status: 0 shown, running or not; 64 no home.`,
+Exit status: 0 shown, running or not; 64 no home; 75 no checkpoint yet.`,
 		Example: "  granary status --json",
 		GroupID: "node",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := gateway.Dial(cmd.Context(), config.Socket(a.home))
 			if err != nil {
+				if checkpoint {
+					return exit.Usagef("start it with `granary node`", "no node runs in %s", a.home)
+				}
 				return a.resting()
 			}
 			defer c.Close()
+			if checkpoint {
+				return a.checkpoint(cmd.Context(), c)
+			}
 			return a.running(cmd.Context(), c)
 		},
 	}
+	cmd.Flags().BoolVar(&checkpoint, "checkpoint", false, "print HEIGHT:HASH of the head that this node has verified, and nothing else")
+	return cmd
+}
+
+// checkpoint prints what a newcomer can trust who trusts this node.
+func (a *app) checkpoint(ctx context.Context, c *gateway.Client) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Ledger.Checkpoint == "" {
+		return fmt.Errorf("%w: nothing is verified yet", node.ErrOffline)
+	}
+	return a.ui.Result(map[string]string{"chain_id": s.Chain, "checkpoint": s.Ledger.Checkpoint}, func(w io.Writer) {
+		fmt.Fprintln(w, s.Ledger.Checkpoint)
+	})
 }
 
 func (a *app) resting() error {
@@ -229,6 +254,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 			fmt.Fprintf(w, "publisher  %s\n", s.Publisher)
 		}
 		fmt.Fprintf(w, "ledger     %s, height %d, %d entries, root %.16s…\n", s.Ledger.State, s.Ledger.Height, s.Ledger.Size, s.Ledger.Root)
+		if s.Ledger.Behind > 0 {
+			fmt.Fprintf(w, "           by %d heights\n", s.Ledger.Behind)
+		}
 		if s.Ledger.Err != "" {
 			fmt.Fprintf(w, "           %s\n", s.Ledger.Err)
 		}

@@ -10,22 +10,20 @@ import (
 )
 
 // Unattested returns the announcements that await a certificate and that no
-// height has the attestation of this attest key for, oldest first: what a
-// validator has to check, also after a restart. It leaves out those of a set
-// that the key is not in.
-func (c *Chain) Unattested(attest ledger.PublicKey) ([]ledger.Announced, error) {
+// height has the attestation of the validator with this consensus key for, oldest
+// first: what it has to check, also after a restart. It leaves out those of a set
+// that the validator is not in.
+func (c *Chain) Unattested(consensus ledger.PublicKey) ([]ledger.Announced, error) {
 	var out []ledger.Announced
 	err := view(c.db, func(s *ledger.State) error {
-		set, err := s.Validators()
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(set, func(v ledger.Validator) bool { return v.Attest == attest }) {
-			return nil
-		}
 		pending, err := s.Pending()
 		for _, a := range pending {
-			if !slices.Contains(a.Attesters, attest) {
+			set, err := s.SetOf(a.Index)
+			if err != nil {
+				return err
+			}
+			member := slices.ContainsFunc(set, func(v ledger.Validator) bool { return v.Consensus == consensus })
+			if member && !slices.Contains(a.Attesters, consensus) {
 				out = append(out, a)
 			}
 		}

@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/cometbft/cometbft/types"
 
 	"granary/ledger"
 )
@@ -60,6 +64,23 @@ type Checkpoint struct {
 	Hash   ledger.Hash `json:"hash"` // of the header
 }
 
+// String returns the checkpoint as people paste it: HEIGHT:HASH.
+func (p Checkpoint) String() string { return fmt.Sprintf("%d:%s", p.Height, p.Hash) }
+
+// ParseCheckpoint reads what String writes.
+func ParseCheckpoint(s string) (Checkpoint, error) {
+	height, hash, _ := strings.Cut(s, ":")
+	var p Checkpoint
+	var err error
+	if p.Height, err = strconv.ParseInt(height, 10, 64); err == nil {
+		err = p.Hash.UnmarshalText([]byte(hash))
+	}
+	if err != nil || p.Height < 1 || p.String() != s {
+		return Checkpoint{}, fmt.Errorf("%w: checkpoint %q is not HEIGHT:HASH", ledger.ErrMalformed, s)
+	}
+	return p, nil
+}
+
 // Config says which network a client reads, and what it trusts.
 type Config struct {
 	Genesis ledger.Genesis
@@ -108,6 +129,9 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 	}
 	var err error
 	if c.trusted, err = c.store.load(cfg.Genesis.ChainID); err != nil {
+		return nil, fmt.Errorf("open light client: %w", err)
+	}
+	if c.forked, err = c.store.evidence(); err != nil {
 		return nil, fmt.Errorf("open light client: %w", err)
 	}
 	return c, nil
@@ -176,12 +200,17 @@ func (c *Client) trust(t *trusted) error {
 	return nil
 }
 
-// fork stops the client for good: it must not choose between two chains.
-func (c *Client) fork(err error) error {
+// fork stops the client for good: it must not choose between two chains. The
+// two light blocks that show it are kept, and stop it after a restart too.
+func (c *Client) fork(reason error, ours, theirs *types.LightBlock) error {
+	err := fmt.Errorf("%w: %w", ErrForked, reason)
+	if kept := c.store.keepEvidence(err, ours, theirs); kept != nil {
+		c.logger.Error("evidence of a fork not kept", "err", kept)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forked = fmt.Errorf("%w: %w", ErrForked, err)
-	return c.forked
+	c.forked = err
+	return err
 }
 
 func (c *Client) base() *trusted {

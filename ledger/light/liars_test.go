@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -249,6 +251,99 @@ func TestForkStopsTheClient(t *testing.T) {
 	cl.SetPeers([]string{"peer 0"})
 	if s, err := cl.Update(t.Context()); !errors.Is(err, light.ErrForked) || s.State != light.Forked {
 		t.Errorf("asked again: %+v, %v", s, err)
+	}
+}
+
+func TestEvidenceOfAForkIsKept(t *testing.T) {
+	c := newSynth(t, 4)
+	c.publish("a")
+	evil := c.fork()
+	c.publish("b")
+	evil.publish("c")
+	dir := t.TempDir()
+	cl, _ := client(t, c, light.Config{Dir: dir}, honest(c), honest(evil))
+	if _, err := cl.Update(t.Context()); !errors.Is(err, light.ErrForked) {
+		t.Fatalf("two signed chains: %v", err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "forked"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept struct {
+		_            struct{} `cbor:",toarray"`
+		Reason       string
+		Ours, Theirs []byte
+	}
+	if err := cbor.Unmarshal(raw, &kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range [][]byte{kept.Ours, kept.Theirs} {
+		if !bytes.Equal(block, lightBlock(t, c)) && !bytes.Equal(block, lightBlock(t, evil)) {
+			t.Errorf("evidence %x is none of the two blocks", block)
+		}
+	}
+	again, _ := client(t, c, light.Config{Dir: dir}, honest(c))
+	if s, err := again.Update(t.Context()); !errors.Is(err, light.ErrForked) {
+		t.Errorf("after a restart: %+v, %v", s, err)
+	}
+}
+
+func lightBlock(t *testing.T, c *synth) []byte {
+	t.Helper()
+	raw, err := c.LightBlock(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestAnotherStateOfTheSameLogIsAFork has validators sign two states of one log.
+func TestAnotherStateOfTheSameLogIsAFork(t *testing.T) {
+	c := newSynth(t, 4)
+	c.publish("a")
+	evil := c.fork()
+	evil.state = nil
+	evil.lie = &ledger.Head{Size: c.state.Head().Size, Root: c.state.Head().Root, State: ledger.Hash{1}}
+	serving := provider(honest(c))
+	cl, _ := client(t, c, light.Config{Now: func() time.Time { return genesisTime.Add(4 * interval) }}, func(protocol string, req []byte) ([]byte, error) {
+		return serving(protocol, req)
+	})
+	update(t, cl)
+	evil.sets = append(evil.sets, evil.sets[len(evil.sets)-1])
+	evil.header()
+	serving = forger(c, func(r *headReply) {
+		r.Block = lightBlock(t, evil)
+		r.Head.State = evil.lie.State
+		r.Consistency = []ledger.Hash{}
+	})
+	if s, err := cl.Update(t.Context()); !errors.Is(err, light.ErrForked) {
+		t.Errorf("another state of the same log: %+v, %v", s, err)
+	}
+}
+
+func TestClientThatCannotFollowLags(t *testing.T) {
+	c := newSynth(t, 4)
+	c.idle(1)
+	asleep := false
+	cl, _ := client(t, c, light.Config{}, func(protocol string, req []byte) ([]byte, error) {
+		// It has the latest height only: [1, [0, from]].
+		if asleep && len(req) > 3 && req[3] != 0 {
+			return down(protocol, req)
+		}
+		return honest(c)(protocol, req)
+	})
+	update(t, cl)
+	for i := range 12 {
+		c.change(names(4, i+1))
+		c.idle(2)
+	}
+	asleep = true
+	if s, err := cl.Update(t.Context()); err == nil || s.State != light.Lagging || s.Behind != c.height()-1 || s.Height != 1 {
+		t.Errorf("%+v, %v, want lagging by %d", s, err, c.height()-1)
+	}
+	asleep = false
+	if s := update(t, cl); s.State != light.Synced || s.Behind != 0 {
+		t.Errorf("%+v, want synced", s)
 	}
 }
 

@@ -66,6 +66,7 @@ type synth struct {
 	blocks  []*types.LightBlock // number i is height i+1
 	sets    []validatorSet      // of each height, and of the next
 	signers int                 // how many validators sign; 0: all
+	lie     *ledger.Head        // what headers commit to; nil: the truth
 }
 
 // validatorSet is CometBFT's set with the keys, which are in its order.
@@ -135,8 +136,30 @@ func (c *synth) idle(n int) {
 // transactions do is committed to by the next.
 func (c *synth) add(txs ...[]byte) ledger.Applied {
 	c.tb.Helper()
+	header := c.header()
+	c.sets = append(c.sets, c.sets[header.Height])
+	applied, err := c.state.Apply(header.Height, header.Time, txs)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	for _, refused := range applied.Results {
+		if refused != nil {
+			c.tb.Fatal(refused)
+		}
+	}
+	return applied
+}
+
+// header adds a signed header.
+func (c *synth) header() types.Header {
+	c.tb.Helper()
 	height := c.height() + 1
-	hash := c.state.Head().AppHash()
+	committed := c.lie
+	if committed == nil {
+		head := c.state.Head()
+		committed = &head
+	}
+	hash := committed.AppHash()
 	set, next := c.sets[height-1], c.sets[height]
 	header := types.Header{
 		Version: cmtversion.Consensus{Block: version.BlockProtocol, App: 1}, ChainID: c.genesis.ChainID,
@@ -151,17 +174,7 @@ func (c *synth) add(txs ...[]byte) ledger.Applied {
 	c.blocks = append(c.blocks, &types.LightBlock{
 		SignedHeader: &types.SignedHeader{Header: &header, Commit: c.sign(&header, set)}, ValidatorSet: set.ValidatorSet,
 	})
-	c.sets = append(c.sets, next)
-	applied, err := c.state.Apply(height, header.Time, txs)
-	if err != nil {
-		c.tb.Fatal(err)
-	}
-	for _, refused := range applied.Results {
-		if refused != nil {
-			c.tb.Fatal(refused)
-		}
-	}
-	return applied
+	return header
 }
 
 // change replaces the validators from two heights on, as CometBFT does.

@@ -75,6 +75,11 @@ func (s store) save(t *trusted) error {
 	if err != nil {
 		return err
 	}
+	return s.write(s.path(), marshal(trustFile{Block: block, Head: headOf(t.head)}))
+}
+
+// write replaces a file, at once or not at all.
+func (s store) write(path string, raw []byte) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
@@ -83,12 +88,59 @@ func (s store) save(t *trusted) error {
 		return err
 	}
 	defer os.Remove(f.Name()) // of no effect once it is renamed
-	_, err = f.Write(marshal(trustFile{Block: block, Head: headOf(t.head)}))
+	_, err = f.Write(raw)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), s.path())
+	return os.Rename(f.Name(), path)
+}
+
+// evidenceFile is what shows a fork, for people and for other tools: two light
+// blocks in protobuf, both signed.
+type evidenceFile struct {
+	_            struct{} `cbor:",toarray"`
+	Reason       string
+	Ours, Theirs []byte
+}
+
+func (s store) evidencePath() string { return filepath.Join(s.dir, "forked") }
+
+// evidence returns the fork that was seen before, nil if none was.
+func (s store) evidence() (error, error) {
+	if s.dir == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(s.evidencePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var f evidenceFile
+	if err := unmarshal(raw, &f); err != nil {
+		f.Reason = "its evidence cannot be read"
+	}
+	return fmt.Errorf("%w: %s; the evidence is in %s", ErrForked, f.Reason, s.evidencePath()), nil
+}
+
+// keepEvidence writes what shows a fork.
+func (s store) keepEvidence(reason error, ours, theirs *types.LightBlock) error {
+	if s.dir == "" {
+		return nil
+	}
+	f := evidenceFile{Reason: reason.Error()}
+	for block, to := range map[*types.LightBlock]*[]byte{ours: &f.Ours, theirs: &f.Theirs} {
+		msg, err := block.ToProto()
+		if err != nil {
+			return err
+		}
+		if *to, err = msg.Marshal(); err != nil {
+			return err
+		}
+	}
+	return s.write(s.evidencePath(), marshal(f))
 }
 
 // checkHead checks that a block's header commits to a head.

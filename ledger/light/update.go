@@ -24,6 +24,7 @@ type State string
 // The states of a client.
 const (
 	Synced      State = "synced"      // the head is verified and fresh
+	Lagging     State = "lagging"     // verified, and a provider has higher ones that could not be
 	Stale       State = "stale"       // verified, and older than two heartbeats
 	Forked      State = "forked"      // two signed chains were seen
 	Unreachable State = "unreachable" // nothing could be verified this time
@@ -37,6 +38,10 @@ type Status struct {
 	Head      ledger.Head
 	Providers int // that answered truthfully, as far as can be told; fewer than 3 see less
 	Agreeing  int // of those, how many have this very chain
+
+	// Behind is by how many heights the highest answer was above this, if it could
+	// not be verified.
+	Behind int64
 }
 
 // Update asks providers for news and verifies them. It returns what is verified
@@ -66,6 +71,8 @@ func (c *Client) status(heard Status, err error) (Status, error) {
 	switch {
 	case errors.Is(err, ErrForked):
 		s.State = Forked
+	case err != nil && s.Behind > 0:
+		s.State = Lagging
 	case err != nil:
 		s.State = Unreachable
 	case age > 2*c.cfg.Genesis.Params.Heartbeat:
@@ -94,7 +101,7 @@ func (c *Client) update(ctx context.Context) (Status, error) {
 	}
 	best, err := c.best(ctx, v, base, answers)
 	if err != nil {
-		return Status{}, err
+		return Status{Behind: c.behind(base, answers)}, err
 	}
 	heard, err := c.compare(ctx, v, base, best, answers)
 	if err != nil {
@@ -160,6 +167,18 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 	return nil, fmt.Errorf("%w: none is known", ErrUnreachable)
 }
 
+// behind is how far the highest answer of those who were not caught lying is
+// above base.
+func (c *Client) behind(base *trusted, answers []answer) int64 {
+	liars := c.Liars()
+	for _, a := range answers {
+		if liars[a.peer] == nil {
+			return max(0, a.block.Height-base.block.Height)
+		}
+	}
+	return 0
+}
+
 // best returns the highest answer that verifies, or base if none is higher.
 func (c *Client) best(ctx context.Context, v verifier, base *trusted, answers []answer) (*trusted, error) {
 	var errs, future error
@@ -196,13 +215,13 @@ func (c *Client) verify(ctx context.Context, v verifier, base *trusted, a answer
 		return err
 	}
 	if a.head.Size < base.head.Size {
-		return c.fork(fmt.Errorf("height %d takes the log back from size %d to %d", a.block.Height, base.head.Size, a.head.Size))
+		return c.fork(fmt.Errorf("height %d takes the log back from size %d to %d", a.block.Height, base.head.Size, a.head.Size), base.block, a.block)
 	}
 	if a.head == base.head {
 		return nil
 	}
 	if a.head.Size == base.head.Size {
-		return c.fork(fmt.Errorf("height %d has another head of size %d", a.block.Height, a.head.Size))
+		return c.fork(fmt.Errorf("height %d has another head of size %d", a.block.Height, a.head.Size), base.block, a.block)
 	}
 	return ledger.VerifyConsistency(base.head, a.head, a.proof)
 }
@@ -286,7 +305,7 @@ func (c *Client) conflict(ctx context.Context, v verifier, base, best *trusted, 
 		// who are ours if they are those of base, shows the fork.
 		err := checkSigned(c.cfg.Genesis.ChainID, a.block)
 		if err == nil && bytes.Equal(a.block.ValidatorsHash, base.block.ValidatorsHash) {
-			return c.fork(fmt.Errorf("height %d has the blocks %s and %s", a.block.Height, ours.Hash(), a.block.Hash()))
+			return c.fork(fmt.Errorf("height %d has the blocks %s and %s", a.block.Height, ours.Hash(), a.block.Hash()), ours, a.block)
 		}
 		_ = c.note(a.peer, fmt.Errorf("another block of height %d", a.block.Height))
 		return nil
@@ -299,5 +318,5 @@ func (c *Client) conflict(ctx context.Context, v verifier, base, best *trusted, 
 	if err != nil || !mine || !theirs {
 		return err
 	}
-	return c.fork(fmt.Errorf("height %d has the blocks %s and %s", a.block.Height, ours.Hash(), a.block.Hash()))
+	return c.fork(fmt.Errorf("height %d has the blocks %s and %s", a.block.Height, ours.Hash(), a.block.Hash()), ours, a.block)
 }

@@ -6,16 +6,20 @@ import (
 	"time"
 
 	"granary/ledger"
+	"granary/ledger/chain"
 )
 
+// consensusPort is where validators listen for each other unless told otherwise.
+const consensusPort = 4749
+
 // founderCredits lets the founder's publisher key have 1 PiB kept for a year,
-// or grant others theirs once credits can be transferred.
+// and give others theirs.
 const founderCredits = 365 << 50
 
 // Found makes a network whose only validator is the home in dir, and prepares
 // that home. It is reachable for others at ip and port. A home that belongs to
 // a network already is left untouched and reported as ErrOtherNetwork.
-func Found(dir, chain string, ip netip.Addr, port int) (*Home, error) {
+func Found(dir, chainID string, ip netip.Addr, port int) (*Home, error) {
 	if old, err := OpenHome(dir); err == nil {
 		return nil, fmt.Errorf("%w: %s is on chain %s", ErrOtherNetwork, dir, old.Network.ChainID())
 	}
@@ -28,7 +32,7 @@ func Found(dir, chain string, ip netip.Addr, port int) (*Home, error) {
 		return nil, err
 	}
 	g := ledger.Genesis{
-		ChainID: chain, Time: time.Now().UTC().Truncate(time.Millisecond), Params: ledger.DefaultParams(),
+		ChainID: chainID, Time: time.Now().UTC().Truncate(time.Millisecond), Params: ledger.DefaultParams(),
 		Validators: []ledger.Validator{{
 			Name: "founder", Power: 10, Peer: ledger.PeerID(id),
 			Consensus: ledger.KeyOf(h.Consensus), Attest: ledger.KeyOf(h.Attest),
@@ -45,6 +49,7 @@ func Found(dir, chain string, ip netip.Addr, port int) (*Home, error) {
 	return Init(dir, Network{
 		Genesis:   g,
 		Bootstrap: []string{fmt.Sprintf("/%s/%s/udp/%d/quic-v1/p2p/%s", kind, ip, port, id)},
+		Consensus: []string{chain.NodeID(h.Node) + "@" + netip.AddrPortFrom(ip, consensusPort).String()},
 		// Its own machine or network is all that such an address can reach.
 		Devnet: ip.IsLoopback() || ip.IsPrivate(),
 	})

@@ -31,7 +31,7 @@ type Home struct {
 	Node      ed25519.PrivateKey // libp2p identity, also on the consensus port
 	Publisher ed25519.PrivateKey // signs announcements
 	Consensus ed25519.PrivateKey // signs the chain's blocks, if the genesis lists it
-	Attest    ed25519.PrivateKey // signs attestations, if the genesis lists it
+	Attest    ed25519.PrivateKey // signs attestations, if the ledger lists it
 }
 
 // keyNames are the files in keys, in the order of the fields of Home.

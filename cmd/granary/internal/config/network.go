@@ -24,6 +24,7 @@ var ErrNetwork = errors.New("network file refused")
 type Network struct {
 	Genesis    ledger.Genesis    // chain ID, validators, parameters
 	Bootstrap  []string          // libp2p multiaddrs with /p2p/
+	Consensus  []string          // validators' ports for each other: id@ip:port
 	Checkpoint *light.Checkpoint // a header to trust; nil: trust follows from the genesis, while it is young
 	Devnet     bool              // loopback and private peers count, faults can be injected
 }
@@ -33,6 +34,7 @@ type networkFile struct {
 	ChainID    string            `json:"chain_id"`
 	Genesis    json.RawMessage   `json:"genesis"`
 	Bootstrap  []string          `json:"bootstrap"`
+	Consensus  []string          `json:"consensus,omitempty"`
 	Checkpoint *light.Checkpoint `json:"checkpoint,omitempty"`
 	Devnet     bool              `json:"devnet,omitempty"`
 }
@@ -79,7 +81,7 @@ func ParseNetwork(raw []byte) (Network, error) {
 	if c := f.Checkpoint; c != nil && c.Height < 1 {
 		return Network{}, fmt.Errorf("%w: checkpoint at height %d", ErrNetwork, c.Height)
 	}
-	return Network{Genesis: genesis, Bootstrap: f.Bootstrap, Checkpoint: f.Checkpoint, Devnet: f.Devnet}, nil
+	return Network{Genesis: genesis, Bootstrap: f.Bootstrap, Consensus: f.Consensus, Checkpoint: f.Checkpoint, Devnet: f.Devnet}, nil
 }
 
 // ChainID separates networks.
@@ -89,7 +91,7 @@ func (n Network) ChainID() string { return n.Genesis.ChainID }
 func (n Network) Encode() []byte {
 	f := networkFile{
 		ChainID: n.Genesis.ChainID, Genesis: n.Genesis.Encode(),
-		Bootstrap: n.Bootstrap, Checkpoint: n.Checkpoint, Devnet: n.Devnet,
+		Bootstrap: n.Bootstrap, Consensus: n.Consensus, Checkpoint: n.Checkpoint, Devnet: n.Devnet,
 	}
 	if f.Bootstrap == nil {
 		f.Bootstrap = []string{}

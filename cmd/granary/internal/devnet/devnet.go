@@ -136,6 +136,7 @@ func (n *Net) found(window time.Duration) config.Network {
 				Name: name, Power: 10, Peer: ledger.PeerID(nd.Peer),
 				Consensus: ledger.KeyOf(nd.keys.Consensus), Attest: ledger.KeyOf(nd.keys.Attest),
 			})
+			network.Consensus = append(network.Consensus, nd.consensusAddress())
 		}
 		if name == "publisher" {
 			g.Grants = append(g.Grants, ledger.Grant{Key: ledger.KeyOf(nd.keys.Publisher), Credits: publisherCredits})
@@ -158,7 +159,7 @@ func (n *Net) prepare(nd *Node) error {
 		var peers []string
 		for _, other := range n.Nodes {
 			if other.Role == "validator" && other != nd {
-				peers = append(peers, fmt.Sprintf("%s@%s:%d", chain.NodeID(other.keys.Node), other.IP, other.consensusPort))
+				peers = append(peers, other.consensusAddress())
 			}
 		}
 		values["consensus-port"], values["consensus-peers"] = strconv.Itoa(nd.consensusPort), strings.Join(peers, ",")
@@ -279,6 +280,11 @@ func freePort(ip netip.Addr) (int, error) {
 
 // Remove deletes everything of the net; call it after Close.
 func (n *Net) Remove() error { return os.RemoveAll(n.Dir) }
+
+// consensusAddress is where other validators find the node.
+func (nd *Node) consensusAddress() string {
+	return fmt.Sprintf("%s@%s:%d", chain.NodeID(nd.keys.Node), nd.IP, nd.consensusPort)
+}
 
 // Bootstrap is the multiaddr under which others find the node.
 func (nd *Node) Bootstrap() string {

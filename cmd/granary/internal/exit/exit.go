@@ -72,7 +72,7 @@ type rule struct {
 
 var rules = []rule{
 	{context.Canceled, Interrupted, "run the same command again to resume"},
-	{node.ErrRef, Usage, "a REF is an ID, 8 or more of its first hex digits, a magnet link, #index in the log, or a .torrent file"},
+	{node.ErrRef, Usage, "a REF is an ID, 8 or more of its first hex digits, a magnet link, @name, #index in the log, or a .torrent file"},
 	{node.ErrNotFound, TryAgain, "check the ID, and that nodes of this network are reachable: `granary status`"},
 	{node.ErrTooFewRows, Unavailable, "more seeders may come back: run the same command again, or with a longer --timeout"},
 	{node.ErrStalled, TryAgain, "run the same command again to resume, or with a longer --timeout"},
@@ -90,7 +90,8 @@ var rules = []rule{
 	{light.ErrCheckpoint, Failure, "get a newer network file, with a checkpoint you trust"},
 	{light.ErrClock, Failure, "set this machine's clock"},
 	{light.ErrLying, Mismatch, "ask other providers: get a newer network file"},
-	{ledger.ErrCredits, Failure, "the publisher key needs credits: `granary status` shows it"},
+	{ledger.ErrMalformed, Usage, "names are 1 to 63 of a-z, 0-9 and -; keys are 64 hex digits, as `granary keys` prints them"},
+	{ledger.ErrCredits, Failure, "the publisher key needs credits: `granary credit` shows what it has"},
 	{ledger.ErrPending, TryAgain, "wait until this key's last block is certified or has expired"},
 	{ledger.ErrFull, TryAgain, "wait until blocks announced before are certified"},
 	{ledger.ErrKeep, Usage, "choose a smaller --keep"},

@@ -131,6 +131,7 @@ func (c *Client) Publish(ctx context.Context, name string, content io.Reader, op
 	q := url.Values{
 		"name": {name}, "patience": {opt.Patience.String()},
 		"wait": {string(opt.Wait)}, "keep": {strconv.Itoa(opt.Keep)}, "size": {strconv.FormatInt(opt.Size, 10)},
+		"namespace": {opt.Namespace},
 	}
 	var r node.PublishResult
 	return r, c.stream(ctx, "/v1/blocks?"+q.Encode(), content, report, &r)
@@ -201,6 +202,8 @@ func (c *Client) Withhold(ctx context.Context, id string, groups uint64) error {
 // refPath is how a reference travels: a torrent's content goes in the body.
 func refPath(ref node.Ref) string {
 	switch {
+	case ref.Name != "":
+		return url.PathEscape("@" + ref.Name)
 	case ref.Index != nil:
 		return url.PathEscape("#" + strconv.FormatUint(*ref.Index, 10))
 	case ref.Prefix != "":

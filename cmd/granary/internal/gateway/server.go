@@ -85,6 +85,7 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("POST /v1/tx", g.submit)
 	mux.HandleFunc("PUT /v1/seeding", g.seedOn)
 	mux.HandleFunc("DELETE /v1/seeding", g.seedOff)
+	g.book(mux)
 	mux.HandleFunc("POST /v1/watch", g.watch)
 	mux.HandleFunc("POST /v1/faults/withhold/{ref}", g.withhold)
 	return mux
@@ -180,7 +181,7 @@ func (g gateway) publish(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, exit.Usagef("", "size: %w", err))
 		return
 	}
-	opt := node.PublishOptions{Wait: node.Wait(q.Get("wait")), Keep: keep, Patience: patience, Size: size}
+	opt := node.PublishOptions{Wait: node.Wait(q.Get("wait")), Keep: keep, Namespace: q.Get("namespace"), Patience: patience, Size: size}
 	stream(w, func(report node.Report) (any, error) {
 		p, err := g.n.Publish(r.Context(), q.Get("name"), r.Body, opt, report)
 		if err != nil {
@@ -335,6 +336,13 @@ func (g gateway) find(r *http.Request) (*blobstore.Block, node.BlockStatus, erro
 	ref, err := node.ParseRef(r.PathValue("ref"))
 	if err != nil {
 		return nil, node.BlockStatus{}, err
+	}
+	if ref.InLedger() {
+		id, err := g.n.ResolveInLedger(r.Context(), ref, askLedger)
+		if err != nil {
+			return nil, node.BlockStatus{}, err
+		}
+		ref = node.Ref{ID: id}
 	}
 	return g.n.Block(ref)
 }

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"granary/blobstore"
@@ -35,14 +37,54 @@ func (n *Node) examine(ctx context.Context, t task, b *blobstore.Block) error {
 // attest submits our word that the block announced at index is clean and
 // whole here.
 func (n *Node) attest(ctx context.Context, index uint64, id erasure.ID) error {
-	return n.chain.Attest(ctx, n.cfg.Validator.Attest, []ledger.Attestation{{Index: index, ID: id}})
+	key, err := n.attestKey(ctx)
+	if err != nil {
+		return err
+	}
+	return n.chain.Attest(ctx, key, []ledger.Attestation{{Index: index, ID: id}})
+}
+
+// attestKey returns that of our attest keys which speaks for a validator now. A
+// key that is being rotated in is there beside the old one.
+func (n *Node) attestKey(ctx context.Context) (ed25519.PrivateKey, error) {
+	if n.cfg.AttestKeys == nil {
+		return nil, fmt.Errorf("%w: this home has no attest key", ledger.ErrNotValidator)
+	}
+	keys, err := n.cfg.AttestKeys()
+	if err != nil {
+		return nil, err
+	}
+	set, err := n.presentSet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if slices.ContainsFunc(set, func(v ledger.Validator) bool { return v.Attest == ledger.KeyOf(key) }) {
+			return key, nil
+		}
+	}
+	// A validator that was removed still has a word on what was announced before.
+	return keys[0], nil
+}
+
+// presentSet returns the validators as they are now: of our own chain, else as
+// the verified head has them.
+func (n *Node) presentSet(ctx context.Context) (set []ledger.Validator, err error) {
+	if n.chain == nil {
+		set, _, err = n.light.Network(ctx)
+		return set, err
+	}
+	if viewed := n.chain.View(func(s *ledger.State) { set, err = s.Validators() }); viewed != nil {
+		return nil, viewed
+	}
+	return set, err
 }
 
 // takeUpPending examines what awaits its certificate and has no word of ours in
 // the log: at a start, and again whenever the log is looked at, since a
 // transaction that waits can be lost with the nodes that have it.
 func (n *Node) takeUpPending() error {
-	waiting, err := n.chain.Unattested(ledger.KeyOf(n.cfg.Validator.Attest))
+	waiting, err := n.chain.Unattested(ledger.KeyOf(n.cfg.Validator.Consensus))
 	if err != nil {
 		return fmt.Errorf("read pending announcements: %w", err)
 	}
@@ -52,13 +94,32 @@ func (n *Node) takeUpPending() error {
 	return nil
 }
 
-// validatorShare is the pieces of a block of geometry g that we keep.
-func (n *Node) validatorShare(g erasure.Geometry) erasure.PieceSet {
-	set := n.cfg.Genesis.Validators
-	for i, v := range set {
-		if v.Consensus == ledger.KeyOf(n.cfg.Validator.Consensus) {
-			return ledger.Share(n.cfg.Genesis.ChainID, set, i, g)
-		}
+// seat returns our place among the validators who certify the announcement at a
+// log index, and these: -1 if we are none of them.
+func (n *Node) seat(index uint64) (int, []ledger.Validator) {
+	var set []ledger.Validator
+	var err error
+	if viewed := n.chain.View(func(s *ledger.State) { set, err = s.SetOf(index) }); viewed != nil || err != nil {
+		return -1, nil
 	}
-	return erasure.AllPieces(g.Pieces()) // not in the set: keep all that is here
+	own := ledger.KeyOf(n.cfg.Validator.Consensus)
+	return slices.IndexFunc(set, func(v ledger.Validator) bool { return v.Consensus == own }), set
+}
+
+// validatorShare is the pieces of a certified block that we keep: by the set
+// that certified it.
+func (n *Node) validatorShare(b *blobstore.Block) erasure.PieceSet {
+	var index uint64
+	if err := n.chain.View(func(s *ledger.State) {
+		if known, err := s.Block(b.ID()); err == nil {
+			index = known.Certificate.Outcome.Announcement
+		}
+	}); err != nil {
+		return erasure.AllPieces(b.Geometry().Pieces())
+	}
+	seat, set := n.seat(index)
+	if seat < 0 {
+		return erasure.AllPieces(b.Geometry().Pieces()) // not of that set: keep what is here
+	}
+	return ledger.Share(n.cfg.Genesis.ChainID, set, seat, b.Geometry())
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -16,7 +17,6 @@ import (
 // Validator is what makes a node one of those who run the chain.
 type Validator struct {
 	Consensus ed25519.PrivateKey // signs blocks of the chain
-	Attest    ed25519.PrivateKey // signs attestations
 	Port      int                // for the other validators; 0: any free one
 	Peers     []string           // the others: id@ip:port
 }
@@ -71,10 +71,39 @@ func (n *Node) providers() []string {
 	return all
 }
 
-// validators are the peers of the genesis validators.
+// meet learns who the validators are now, if the log has grown to size, and at
+// most once per heartbeat.
+func (n *Node) meet(ctx context.Context, size uint64) {
+	n.mu.Lock()
+	met := size <= n.met.size || time.Since(n.met.at) < n.cfg.Genesis.Params.Heartbeat
+	n.mu.Unlock()
+	if met {
+		return
+	}
+	set, err := n.presentSet(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			n.log.Debug("validators not learnt", "err", err)
+		}
+		return
+	}
+	n.mu.Lock()
+	n.met.set, n.met.size, n.met.at = set, size, time.Now()
+	n.mu.Unlock()
+	n.light.SetPeers(n.providers())
+}
+
+// validators are the peers of the validators, as far as we have met them: of the
+// genesis before.
 func (n *Node) validators() []peer.ID {
+	n.mu.Lock()
+	set := n.met.set
+	n.mu.Unlock()
+	if set == nil {
+		set = n.cfg.Genesis.Validators
+	}
 	var all []peer.ID
-	for _, v := range n.cfg.Genesis.Validators {
+	for _, v := range set {
 		if p, err := peer.IDFromBytes(v.Peer); err == nil && p != n.host.ID() {
 			all = append(all, p)
 		}

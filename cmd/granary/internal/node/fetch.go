@@ -81,7 +81,7 @@ func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Rep
 	if err != nil {
 		return nil, err
 	}
-	ref.ID, ref.Prefix, ref.Index = id, "", nil
+	ref = Ref{ID: id, Bundle: ref.Bundle}
 	b, err := n.store.Block(id)
 	if !errors.Is(err, blobstore.ErrNotFound) {
 		return b, err

@@ -57,6 +57,7 @@ func (n *Node) follow(ctx context.Context) {
 func (n *Node) catchUp(ctx context.Context, next uint64) (uint64, error) {
 	st, err := n.light.Update(ctx)
 	n.setLedger(st, err)
+	n.meet(ctx, st.Head.Size)
 	if n.chain == nil && !n.cfg.Custodian {
 		return st.Head.Size, err // owes nothing to anyone
 	}
@@ -88,7 +89,7 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 		r := e.Tx.Record
 		t := task{index: index, record: r}
 		t.until = e.Time.Add(t.keep())
-		if e.Tx.Kind == ledger.KindAnnounce && time.Now().Before(t.until) {
+		if e.Tx.Kind == ledger.KindAnnounce && time.Now().Before(t.until) && n.concerned(index) {
 			return n.take(t)
 		}
 	case ledger.EntryCertified:
@@ -99,6 +100,16 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 		n.expired(e.Outcome)
 	}
 	return true
+}
+
+// concerned reports whether an announcement is ours to take up: a custodian's
+// always, a validator's if it was one at that moment.
+func (n *Node) concerned(index uint64) bool {
+	if n.chain == nil {
+		return true
+	}
+	seat, _ := n.seat(index)
+	return seat >= 0
 }
 
 // expired drops a block that was never certified, unless it is ours or was
@@ -123,7 +134,7 @@ func (n *Node) certified(id erasure.ID) {
 		return
 	}
 	n.background(func(ctx context.Context) {
-		if err := n.cut(ctx, b, n.validatorShare(b.Geometry())); err != nil {
+		if err := n.cut(ctx, b, n.validatorShare(b)); err != nil {
 			n.log.Warn("share not cut", "block", id.Short(), "err", err)
 		}
 	})

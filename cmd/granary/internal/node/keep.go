@@ -92,7 +92,7 @@ func (n *Node) Unpin(ctx context.Context, id erasure.ID) error {
 	if status, _ := n.standing(ctx, id); status != ledger.Certified.String() {
 		return nil // still to be examined; the certificate cuts it
 	}
-	return n.cut(ctx, b, n.validatorShare(b.Geometry()))
+	return n.cut(ctx, b, n.validatorShare(b))
 }
 
 // cut drops all pieces of b but those of share.

@@ -26,10 +26,11 @@ import (
 type Config struct {
 	Dir        string // the home: blocks, index, and what is kept of the ledger
 	Genesis    ledger.Genesis
-	Checkpoint *light.Checkpoint  // a header to trust; nil: trust follows from the genesis
-	Identity   ed25519.PrivateKey // libp2p identity, also on the consensus port
-	Publisher  ed25519.PrivateKey // signs announcements; nil: the node does not publish
-	Validator  *Validator         // nil: the node runs no chain
+	Checkpoint *light.Checkpoint                    // a header to trust; nil: trust follows from the genesis
+	Identity   ed25519.PrivateKey                   // libp2p identity, also on the consensus port
+	Publisher  ed25519.PrivateKey                   // signs announcements; nil: the node does not publish
+	Validator  *Validator                           // nil: the node runs no chain
+	AttestKeys func() ([]ed25519.PrivateKey, error) // of a validator, that in use first; nil: the node neither attests nor votes
 	Bootstrap  []string
 	Custodian  bool // keep our own share of what is announced
 	Guest      bool // a one-shot command: DHT client, serves while it runs
@@ -83,6 +84,11 @@ type Node struct {
 	ledger  LedgerStatus           // guarded by mu: what the last look at the ledger gave
 	own     []byte                 // guarded by mu: the light block of our own chain that we announce
 	closed  bool                   // guarded by mu: no new background work
+	met     struct {               // guarded by mu: the validators, as of a size of the log and a time
+		set  []ledger.Validator
+		size uint64
+		at   time.Time
+	}
 
 	fetching  map[erasure.ID]int       // guarded by mu: blocks that `get` is at, which are not dropped
 	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again

@@ -23,15 +23,19 @@ type Ref struct {
 	ID     erasure.ID
 	Prefix string          // set instead of ID: lower-case hex digits to be found in the store
 	Index  *uint64         // set instead of ID: number of an entry of the ledger's log about the block
+	Name   string          // set instead of ID: a name in the ledger that points at the block
 	Bundle *erasure.Bundle // what a .torrent file says; nil otherwise
 }
 
 // ParseRef reads a reference as people type it: 64 hex digits, 8 or more of
-// them, a magnet link, #index in the log, or the path of a .torrent file.
+// them, a magnet link, @name, #index in the log, or the path of a .torrent file.
 func ParseRef(s string) (Ref, error) {
 	switch {
 	case strings.HasPrefix(s, "@"):
-		return Ref{}, fmt.Errorf("%w: %q is a name, which this version does not have yet", ErrRef, s)
+		if err := ledger.CheckName(s[1:]); err != nil {
+			return Ref{}, fmt.Errorf("%w: %w", ErrRef, err)
+		}
+		return Ref{Name: s[1:]}, nil
 	case strings.HasPrefix(s, "#"):
 		index, err := strconv.ParseUint(s[1:], 10, 64)
 		if err != nil {
@@ -86,17 +90,23 @@ func isHex(s string) bool {
 	return true
 }
 
+// InLedger reports whether it takes the ledger to say which block ref names.
+func (r Ref) InLedger() bool { return r.Index != nil || r.Name != "" }
+
 // ResolveInLedger returns the ID that ref names: as it is, from the store for a
-// prefix, or from the ledger's log for an index. It waits at most patience for
-// the ledger.
+// prefix, or from the ledger for a name or an index, with a proof. It waits at
+// most patience for the ledger.
 func (n *Node) ResolveInLedger(ctx context.Context, ref Ref, patience time.Duration) (erasure.ID, error) {
-	if ref.Index == nil {
+	if !ref.InLedger() {
 		return n.Resolve(ref)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := n.synced(ctx); err != nil {
 		return erasure.ID{}, fmt.Errorf("%w: %w", ErrOffline, err)
+	}
+	if ref.Name != "" {
+		return n.resolveName(ctx, ref.Name)
 	}
 	e, err := n.light.Entry(ctx, *ref.Index)
 	switch {

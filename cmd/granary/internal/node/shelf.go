@@ -26,8 +26,8 @@ func NewShelf(store *blobstore.Store, groups sampling.GroupSet) *Shelf {
 // Resolve turns a prefix into the one stored ID that begins with it.
 func (s *Shelf) Resolve(ref Ref) (erasure.ID, error) {
 	switch {
-	case ref.Index != nil:
-		return erasure.ID{}, fmt.Errorf("%w: #%d needs the ledger; `granary get` and `granary verify` read it", ErrRef, *ref.Index)
+	case ref.InLedger():
+		return erasure.ID{}, fmt.Errorf("%w: it needs the ledger to say which block that is; start `granary node`, or give the ID", ErrRef)
 	case ref.Prefix != "":
 		return s.store.Resolve(ref.Prefix)
 	}

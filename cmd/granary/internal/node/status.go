@@ -35,17 +35,25 @@ type Status struct {
 
 // LedgerStatus is what the last look at the ledger gave.
 type LedgerStatus struct {
-	State  light.State `json:"state"` // "synced", "stale", "forked" or "unreachable"
+	State  light.State `json:"state"` // "synced", "lagging", "stale", "forked" or "unreachable"
 	Height int64       `json:"height"`
 	Time   time.Time   `json:"time"` // when the validators signed the head
 	Size   uint64      `json:"size"` // entries in the log
 	Root   string      `json:"root"`
+	Behind int64       `json:"behind,omitempty"` // heights above it that a provider has and could not be verified
 	Err    string      `json:"error,omitempty"`
+
+	// Checkpoint is what is verified as others can paste it, HEIGHT:HASH; empty
+	// before anything is.
+	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
 // setLedger remembers the outcome of an update.
 func (n *Node) setLedger(st light.Status, err error) {
-	s := LedgerStatus{State: st.State, Height: st.Height, Time: st.Time, Size: st.Head.Size, Root: st.Head.Root.String()}
+	s := LedgerStatus{State: st.State, Height: st.Height, Time: st.Time, Size: st.Head.Size, Root: st.Head.Root.String(), Behind: st.Behind}
+	if point, ok := n.light.Checkpoint(); ok {
+		s.Checkpoint = point.String()
+	}
 	if err != nil {
 		s.Err = err.Error()
 	}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"granary/cmd/granary/internal/durable"
+)
+
+// nextAttest is the file of an attest key that is not in use yet.
+const nextAttest = "attest.next"
+
+// AttestKeys reads the home's attest keys: the one in use, and the one that is
+// being rotated in, if there is one. A guest has its own only.
+func (h *Home) AttestKeys() ([]ed25519.PrivateKey, error) {
+	var keys []ed25519.PrivateKey
+	for _, name := range []string{"attest", nextAttest} {
+		key, err := readKey(filepath.Join(h.Dir, "keys", name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		keys = append(keys, h.Attest)
+	}
+	return keys, nil
+}
+
+// NextAttest returns the attest key that is to follow the one in use, and makes
+// it if there is none: a rotation that was interrupted goes on with the same.
+func (h *Home) NextAttest() (ed25519.PrivateKey, error) {
+	path := filepath.Join(h.Dir, "keys", nextAttest)
+	if err := makeKey(path); err != nil {
+		return nil, err
+	}
+	return readKey(path)
+}
+
+// RotateAttest puts the next attest key into use. The one before is kept, under
+// the name that is returned.
+func (h *Home) RotateAttest() (old string, err error) {
+	dir := filepath.Join(h.Dir, "keys")
+	raw, err := os.ReadFile(filepath.Join(dir, "attest"))
+	if err != nil {
+		return "", fmt.Errorf("read attest key: %w", err)
+	}
+	old = filepath.Join(dir, "attest."+time.Now().UTC().Format("20060102T150405Z"))
+	if err := durable.Write(old, raw, 0o600); err != nil {
+		return "", err
+	}
+	if err := os.Rename(filepath.Join(dir, nextAttest), filepath.Join(dir, "attest")); err != nil {
+		return "", fmt.Errorf("put the new attest key into use: %w", err)
+	}
+	return old, nil
+}
