@@ -18,15 +18,20 @@ import (
 
 func (a *app) seed() *cobra.Command {
 	var patience time.Duration
-	var stop, dryRun bool
+	var stop, dryRun, needed, custody bool
+	var lend config.Size
 	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "seed REF... | on | off",
-		Short: "Fetch blocks whole and keep them; or turn seeding on and off",
+		Short: "Fetch blocks whole and keep them, lend disk, or turn seeding on and off",
 		Long: `Fetches each block, keeps it whole, and serves it while the node runs.
 
 With --stop it gives blocks up that were seeded, published or fetched here: what
 this home owes the network of them stays, the rest is deleted.
+
+--most-needed lends --cap SIZE of disk to the network: the node looks, now
+and then, which pieces of the blocks it has a share of are held by fewest
+others, and keeps these too. --custody ends that: it keeps its share alone.
 
 "off" stops everything the node does for others, until "on", also over
 restarts: it uploads nothing, fetches no custody, and lets its names in the
@@ -34,11 +39,15 @@ DHT lapse. What you ask for yourself goes on, and a block that you publish
 is served until it is certified. "granary status" says whether it seeds.
 
 Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
-1 a validator cannot be turned off; 64 REF refused, or no home.`,
-		Example: "  granary seed 4f1c9a02…\n  granary seed 4f1c9a02… --stop --dry-run\n  granary seed off",
+1 a validator cannot be turned off, a light node cannot lend; 64 REF refused,
+or no home.`,
+		Example: "  granary seed 4f1c9a02…\n  granary seed 4f1c9a02… --stop --dry-run\n  granary seed --most-needed --cap 50GB\n  granary seed off",
 		GroupID: "blocks",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case needed && custody, needed && lend == 0, !needed && lend != 0, (needed || custody) && len(args) > 0:
+				return exit.Usagef("usage: "+cmd.UseLine(), "--most-needed and --cap go together, and with nothing else")
+			case len(args) == 0 && !needed && !custody:
 				return exit.Usagef("usage: "+cmd.UseLine(), "%s needs a block, or on or off", cmd.CommandPath())
 			}
 			return nil
@@ -46,6 +55,9 @@ Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dryRun && !stop {
 				return exit.Usagef("usage: "+cmd.UseLine()+" --stop --dry-run", "--dry-run goes with --stop")
+			}
+			if needed || custody {
+				return a.lend(cmd.Context(), lend)
 			}
 			if len(args) == 1 && !stop && (args[0] == "on" || args[0] == "off") {
 				return a.switchSeeding(cmd.Context(), args[0] == "on")
@@ -68,6 +80,9 @@ Exit status: 0 done; 3 some of several failed; 4, 6, 7, 75, 130 as for get;
 	s.AddHidden(cmd.Flags())
 	cmd.Flags().BoolVar(&stop, "stop", false, "give the blocks up: delete what is owed to nobody")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --stop, only say what would be deleted")
+	cmd.Flags().BoolVar(&needed, "most-needed", false, "lend disk to the pieces that fewest others hold")
+	cmd.Flags().BoolVar(&custody, "custody", false, "lend no disk: keep custody, and what you named, alone")
+	cmd.Flags().Var(&lend, "cap", "how much disk to lend, e.g. 50GB")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up on a block after so long without a new row")
 	return cmd
 }
@@ -121,6 +136,30 @@ func (a *app) switchSeeding(ctx context.Context, on bool) error {
 	}
 	return a.ui.Result(map[string]any{"seeding": on}, func(w io.Writer) {
 		fmt.Fprintln(w, map[bool]string{true: "seeding is on", false: "seeding is off"}[on])
+	})
+}
+
+// lend tells the running node how much disk is lent, or leaves word for the
+// next.
+func (a *app) lend(ctx context.Context, size config.Size) error {
+	if _, err := config.OpenHome(a.home); err != nil {
+		return err
+	}
+	c, err := gateway.Dial(ctx, config.Socket(a.home))
+	if err == nil {
+		err = errors.Join(c.Lend(ctx, int64(size)), c.Close())
+	} else if errors.Is(err, gateway.ErrNoNode) {
+		err = node.RememberLend(a.home, int64(size))
+	}
+	if err != nil {
+		return err
+	}
+	return a.ui.Result(map[string]any{"cap": int64(size)}, func(w io.Writer) {
+		if size == 0 {
+			fmt.Fprintln(w, "no disk is lent beyond custody")
+			return
+		}
+		fmt.Fprintf(w, "%s of disk are lent to the pieces that fewest others hold\n", humanize.IBytes(uint64(size)))
 	})
 }
 

@@ -249,6 +249,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 			fmt.Fprintf(w, "owed       %d announced blocks are not kept yet\n", s.Backlog)
 		}
 		fmt.Fprintf(w, "seeding    %s\n", seedingWords(s.Seeding))
+		if s.Lent.Cap > 0 || s.Lent.Bytes > 0 {
+			fmt.Fprintf(w, "lent       %s of %s, %d pieces\n", humanize.IBytes(uint64(s.Lent.Bytes)), humanize.IBytes(uint64(s.Lent.Cap)), s.Lent.Pieces)
+		}
 		fmt.Fprintf(w, "traffic    %s\n", trafficWords(s.Traffic))
 		if s.Publisher != "" {
 			fmt.Fprintf(w, "publisher  %s\n", s.Publisher)

@@ -83,6 +83,7 @@ var rules = []rule{
 	{node.ErrFault, Failure, ""},
 	{node.ErrVolume, Quota, "wait for the next month, or raise monthly_volume in config.toml"},
 	{node.ErrDuty, Failure, ""},
+	{node.ErrNoCustody, Failure, "run the node with --role seeder"},
 	{node.ErrWatching, Locked, "`granary watch --history` shows what it has found"},
 	{light.ErrUnreachable, TryAgain, "check that validators of this network are reachable: `granary status`"},
 	{light.ErrStale, TryAgain, "the chain has stopped, or the network is partitioned: wait for its validators"},

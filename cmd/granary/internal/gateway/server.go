@@ -83,6 +83,7 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("POST /v1/scrub", g.scrub)
 	mux.HandleFunc("GET /v1/ledger/{ref}", g.standing)
 	mux.HandleFunc("POST /v1/tx", g.submit)
+	mux.HandleFunc("PUT /v1/lend", g.lend)
 	mux.HandleFunc("PUT /v1/seeding", g.seedOn)
 	mux.HandleFunc("DELETE /v1/seeding", g.seedOff)
 	g.book(mux)

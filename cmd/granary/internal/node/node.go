@@ -95,6 +95,8 @@ type Node struct {
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
 	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
 
+	lend chan struct{} // what is lent was changed
+
 	switching sync.Mutex // held while working for others is switched
 
 	dropping sync.Mutex // held while room is made
@@ -108,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, postponed: map[erasure.ID]time.Time{}, fetching: map[erasure.ID]int{}, news: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, lend: make(chan struct{}, 1), postponed: map[erasure.ID]time.Time{}, fetching: map[erasure.ID]int{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -185,6 +187,9 @@ func (n *Node) resume() error {
 		n.background(n.tend)
 	}
 	n.background(n.watchClock)
+	if n.cfg.Custodian {
+		n.background(n.lendDisk)
+	}
 	n.background(n.keepHolders)
 	return nil
 }

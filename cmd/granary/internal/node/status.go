@@ -27,6 +27,7 @@ type Status struct {
 	Validator bool           `json:"validator"`
 	Seeding   Seeding        `json:"seeding"`
 	Traffic   Traffic        `json:"traffic"`
+	Lent      Lent           `json:"lent"`
 	Conns     int            `json:"connections"` // of torrents
 	Blocks    int            `json:"blocks"`
 	Backlog   int            `json:"backlog"` // announced blocks that are owed and not kept yet
@@ -71,7 +72,7 @@ func (n *Node) Status() (Status, error) {
 	s := Status{
 		Chain: n.cfg.Genesis.ChainID, Peer: n.host.ID().String(), Custodian: n.cfg.Custodian,
 		Addrs: n.host.Addrs(), Torrent: netip.AddrPortFrom(n.cfg.IP, uint16(n.swarm.Port())),
-		Banned: n.swarm.Banned(), Seeding: n.Seeding(), Traffic: n.volume.traffic(), Conns: n.swarm.Connections(),
+		Banned: n.swarm.Banned(), Seeding: n.Seeding(), Traffic: n.volume.traffic(), Lent: n.Lent(), Conns: n.swarm.Connections(),
 		Blocks: usage.Blocks,
 	}
 	if s.Storage, err = n.storage(usage.Bytes, usage.Quota); err != nil {

@@ -1,0 +1,4 @@
+package node
+
+// Needy chooses the pieces that fewest others hold.
+var Needy = needy
