@@ -64,9 +64,18 @@ func TestOneValidatorDownCertifiesTwoHaltAndResume(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatalf("publish after the second validator came back: %v", err)
 	}
+	// It comes back with a disk that is nearly full: it takes part, abstains, and says so.
+	n.Nodes["validator-1"].Args = append(n.Nodes["validator-1"].Args, "--quota", "1MB")
 	if err := n.Start(t.Context(), "validator-1"); err != nil {
 		t.Fatal(err)
 	}
+	if r := publish(t, n, content(t, 1<<20), node.WaitCertified); r.Status != "certified" || r.Power > 30 {
+		t.Errorf("with one full disk: %+v, want certified by 30", r)
+	}
+	waitFor(t, "word of the validator that abstains", func() bool {
+		st, err := n.Nodes["validator-1"].Client.Status(t.Context())
+		return err == nil && strings.Contains(st.Abstains, "quota")
+	})
 	equalHeads(t, n)
 }
 

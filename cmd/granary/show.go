@@ -263,6 +263,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		if s.Ledger.Err != "" {
 			fmt.Fprintf(w, "           %s\n", s.Ledger.Err)
 		}
+		if s.Abstains != "" {
+			fmt.Fprintf(w, "validator  abstains: %s\n", s.Abstains)
+		}
 		for _, ip := range s.Banned {
 			fmt.Fprintf(w, "banned     %s\n", ip)
 		}

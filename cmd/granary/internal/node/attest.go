@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"granary/blobstore"
@@ -32,6 +33,17 @@ func (n *Node) examine(ctx context.Context, t task, b *blobstore.Block) error {
 	}
 	n.log.Info("block attested", "block", b.ID().Short(), "dur", time.Since(began))
 	return n.seed(b)
+}
+
+// abstention says why a validator attests nothing that it does not hold already:
+// what became of its last examination, if that was for lack of space.
+func (n *Node) abstention(err error) string {
+	for _, full := range []error{blobstore.ErrQuota, blobstore.ErrDiskFull, syscall.ENOSPC} {
+		if n.chain != nil && errors.Is(err, full) {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 // attest submits our word that the block announced at index is clean and

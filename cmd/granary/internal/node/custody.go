@@ -126,6 +126,7 @@ func (n *Node) perform(ctx context.Context, t task) {
 		n.log.Warn("block not kept", "block", id.Short(), "err", err)
 	}
 	n.mu.Lock()
+	n.abstains = n.abstention(err)
 	n.pending[id].stop()
 	t.until = n.pending[id].until
 	delete(n.pending, id)

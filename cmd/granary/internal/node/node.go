@@ -77,14 +77,15 @@ type Node struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	mu      sync.Mutex
-	waiting []task                 // guarded by mu: blocks to be taken up, oldest first
-	pending map[erasure.ID]pending // guarded by mu: blocks that are being taken up
-	later   []task                 // guarded by mu: blocks whose work failed, to be tried again
-	ledger  LedgerStatus           // guarded by mu: what the last look at the ledger gave
-	own     []byte                 // guarded by mu: the light block of our own chain that we announce
-	closed  bool                   // guarded by mu: no new background work
-	met     struct {               // guarded by mu: the validators, as of a size of the log and a time
+	mu       sync.Mutex
+	waiting  []task                 // guarded by mu: blocks to be taken up, oldest first
+	pending  map[erasure.ID]pending // guarded by mu: blocks that are being taken up
+	later    []task                 // guarded by mu: blocks whose work failed, to be tried again
+	ledger   LedgerStatus           // guarded by mu: what the last look at the ledger gave
+	own      []byte                 // guarded by mu: the light block of our own chain that we announce
+	closed   bool                   // guarded by mu: no new background work
+	abstains string                 // guarded by mu: why this validator cannot attest; empty: it can
+	met      struct {               // guarded by mu: the validators, as of a size of the log and a time
 		set  []ledger.Validator
 		size uint64
 		at   time.Time

@@ -25,6 +25,7 @@ type Status struct {
 	Banned    []netip.Addr   `json:"banned"`
 	Ledger    LedgerStatus   `json:"ledger"`
 	Validator bool           `json:"validator"`
+	Abstains  string         `json:"abstains,omitempty"` // why this validator attests nothing: its disk or quota is full
 	Seeding   Seeding        `json:"seeding"`
 	Traffic   Traffic        `json:"traffic"`
 	Lent      Lent           `json:"lent"`
@@ -79,7 +80,7 @@ func (n *Node) Status() (Status, error) {
 		return Status{}, err
 	}
 	n.mu.Lock()
-	s.Ledger, s.Validator = n.ledger, n.chain != nil
+	s.Ledger, s.Validator, s.Abstains = n.ledger, n.chain != nil, n.abstains
 	s.Backlog = len(n.pending) + len(n.waiting) + len(n.later)
 	n.mu.Unlock()
 	s.Peers = n.Peers().Peers
