@@ -73,7 +73,7 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 		Bootstrap: h.Network.Bootstrap, Devnet: h.Network.Devnet,
 		Custodian: s.Role == "seeder",
 		IP:        s.Listen, Port: s.Port, TorrentPort: s.TorrentPort,
-		Quota: int64(s.Quota), UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
+		Quota: int64(s.Quota), Relay: s.Relay, UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
 		ScrubEvery: time.Duration(s.ScrubEvery),
 		Volume:     int64(s.Volume), Hours: &s.Hours, Connections: s.Connections, Dials: s.Dials,
 	}

@@ -240,6 +240,7 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 			fmt.Fprintf(w, "listens    %s\n", addr)
 		}
 		fmt.Fprintf(w, "torrents   %s, %d connections\npeers      %d\n", s.Torrent, s.Conns, len(s.Peers))
+		fmt.Fprintf(w, "reachable  %s\n", s.Reach)
 		if s.Custodian {
 			fmt.Fprintf(w, "custody    %d of 64 groups\n", len(s.Groups))
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -150,7 +151,7 @@ func (f *Finder) Origin(holder sampling.Holder) string {
 func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sampling.Holder {
 	number := sampling.GroupOf(id, piece)
 	group := sampling.GroupSet(1) << number
-	owing, warm := f.host.table.holders(group, time.Now(), f.host.origin)
+	owing, warm := f.host.table.holders(group, time.Now(), f.host)
 	var blocks []peer.ID
 	if round > 0 || !warm {
 		whole := f.search(searchKey{id: id, round: round}, func(ctx context.Context, found func(peer.ID)) {
@@ -166,18 +167,18 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 		})
 		custodians.wait(ctx, func() bool {
 			// A custodian has several groups: other lookups may have found enough.
-			owing, warm = f.host.table.holders(group, time.Now(), f.host.origin)
+			owing, warm = f.host.table.holders(group, time.Now(), f.host)
 			return warm && round == 0
 		})
 		if round == 0 && (warm || len(custodians.all()) >= warmHolders) {
 			custodians.stop() // other lookups wait for the same few peers
 		}
-		owing, _ = f.host.table.holders(group, time.Now(), f.host.origin)
+		owing, _ = f.host.table.holders(group, time.Now(), f.host)
 		owing, blocks = append(owing, custodians.all()...), whole.all()
 	}
 	var others []peer.ID
 	if len(owing)+len(f.extra)+len(blocks) < maxPerPiece {
-		others, _ = f.host.table.holders(sampling.AllGroups, time.Now(), f.host.origin)
+		others, _ = f.host.table.holders(sampling.AllGroups, time.Now(), f.host)
 	}
 	var all []sampling.Holder
 	seen := map[peer.ID]bool{f.host.ID(): true}
@@ -247,6 +248,14 @@ func (h *Host) origin(p peer.ID) netip.Prefix {
 		}
 	}
 	return netip.Prefix{}
+}
+
+// dialled reports whether we are connected to p by a dial of ours. Who has
+// dialled us may have done so to be asked.
+func (h *Host) dialled(p peer.ID) bool {
+	return slices.ContainsFunc(h.host.Network().ConnsToPeer(p), func(c network.Conn) bool {
+		return c.Stat().Direction == network.DirOutbound && !c.Stat().Limited
+	})
 }
 
 // Holders returns the custodians that the node remembers, for Config.Holders

@@ -42,6 +42,8 @@ type Config struct {
 	Custodian    bool               // this node keeps the pieces of its groups and says so
 	Hidden       bool               // begin as after ShowCustody(false)
 	TorrentPort  int                // BitTorrent port told to peers; 0: none
+	ServeRate    int64              // bytes per second for rows and other replies together; 0: no limit
+	Relay        bool               // introduce nodes that cannot be dialled to others; a few at a time, and no rows
 	Holders      []byte             // what Host.Holders returned before a restart
 	Logger       *slog.Logger       // nil: discard
 
@@ -103,6 +105,7 @@ type Host struct {
 	closed bool
 	work   sync.WaitGroup // goroutines of ours and requests being served; Add only while not closed
 	notes  map[peer.ID]*note
+	reach  network.Reachability // what AutoNAT says
 }
 
 // note is what is remembered of a connected peer.
@@ -133,7 +136,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		cfg:   cfg,
 		log:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		src:   src,
-		admit: newAdmission(),
+		admit: newAdmission(cfg.ServeRate),
 		boot:  boot,
 		notes: make(map[peer.ID]*note),
 	}
@@ -143,7 +146,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	if h.host, err = listen(cfg); err != nil {
+	if h.host, err = listen(cfg, h.relays); err != nil {
 		return nil, err
 	}
 	h.table = newTable(func(p peer.ID) sampling.GroupSet {
@@ -172,6 +175,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	h.start(func() { h.keys.settle(h.ctx) })
 	h.start(func() { h.bootstrap(h.ctx) })
 	h.start(func() { h.refresh(h.ctx) })
+	h.start(func() { h.followReach(h.ctx) })
 	return h, nil
 }
 

@@ -32,6 +32,11 @@ const (
 	tokensBurst     = 512
 	tokensPerSecond = 64
 
+	tokenBytes = 16 << 10
+
+	// lineShare is how many addresses it takes to use up a limited line.
+	lineShare = 4
+
 	maxServing = 32   // requests answered at once
 	maxBuckets = 4096 // IP addresses remembered
 )
@@ -120,26 +125,37 @@ func ipOf(a ma.Multiaddr) netip.Addr {
 	return addr.Unmap()
 }
 
-// admission decides which requests are served: so many at once, and each IP
-// address within its bucket. IPv6 addresses count by /56, which is what one
-// customer is given.
+// admission decides which requests are served: so many at once, all together
+// within the line's share for them, and each IP address within its bucket. IPv6
+// addresses count by /56, which is what one customer is given.
 type admission struct {
 	slots chan struct{}
+	line  *rate.Limiter // nil: no limit
+	each  rate.Limit    // tokens per second of one address
 
 	mu      sync.Mutex // guards buckets
 	buckets map[netip.Prefix]*rate.Limiter
 }
 
-func newAdmission() *admission {
-	return &admission{
+// newAdmission returns one for a line that has so many bytes per second for
+// replies; 0: no limit.
+func newAdmission(bytesPerSecond int64) *admission {
+	a := &admission{
 		slots:   make(chan struct{}, maxServing),
+		each:    tokensPerSecond,
 		buckets: make(map[netip.Prefix]*rate.Limiter),
 	}
+	if bytesPerSecond > 0 {
+		tokens := rate.Limit(float64(bytesPerSecond) / tokenBytes)
+		a.line = rate.NewLimiter(tokens, tokensBurst)
+		a.each = min(a.each, tokens/lineShare)
+	}
+	return a
 }
 
 // enter admits one request, to be ended by calling done, or refuses it.
 func (a *admission) enter(ip netip.Addr, tokens int) (done func(), ok bool) {
-	if !a.bucket(ip).AllowN(time.Now(), tokens) {
+	if !a.bucket(ip).AllowN(time.Now(), tokens) || a.line != nil && !a.line.AllowN(time.Now(), tokens) {
 		return nil, false
 	}
 	select {
@@ -164,7 +180,7 @@ func (a *admission) bucket(ip netip.Addr) *rate.Limiter {
 	if len(a.buckets) >= maxBuckets {
 		a.drop()
 	}
-	b := rate.NewLimiter(tokensPerSecond, tokensBurst)
+	b := rate.NewLimiter(a.each, tokensBurst)
 	a.buckets[prefix] = b
 	return b
 }

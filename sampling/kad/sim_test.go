@@ -119,7 +119,7 @@ func (w *world) open(i int, custodian bool, bootstrap []*simHost) *simHost {
 	h := &simHost{world: w, at: simIP(i)}
 	cfg := kad.Config{
 		Chain: chain, Key: key(i), IP: h.at, Port: 4747, CustodyCount: w.custody,
-		Custodian: custodian, Hidden: true, Client: !custodian, Devnet: true, Packets: h.packets,
+		Custodian: custodian, Hidden: true, Client: !custodian, Devnet: true, ServeRate: simUp / 8 * 3 / 10, Packets: h.packets,
 	}
 	for _, b := range bootstrap {
 		cfg.Bootstrap = append(cfg.Bootstrap, b.Addrs()...)

@@ -2,6 +2,7 @@ package kad_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"slices"
 	"sync"
@@ -338,5 +339,56 @@ func TestLyingDescriptionsAreRefused(t *testing.T) {
 		if good != 4 || refused != 4 {
 			t.Errorf("%d descriptions believed, %d refused; want 4 of each", good, refused)
 		}
+	})
+}
+
+// Two addresses that ask every holder for rows as fast as they can delay an
+// honest client by less than two times.
+func TestAFloodKeepsNobodyFromSampling(t *testing.T) {
+	if !set("sim.hosts") {
+		t.Skip("takes a minute when raced: go test ./sampling/kad -run Flood -sim.hosts 8")
+	}
+	blocks := simBlocks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, *simHosts, sampling.Groups, 1, blocks...)
+		defer w.close()
+		honest := w.join(0)
+		defer func() { _ = honest.Close() }()
+		check(t, "cold", []outcome{honest.judge(blocks[0], blocks[1])}, available)
+		calm := honest.judge(blocks[0], blocks[1])
+
+		ctx, stop := context.WithCancel(t.Context())
+		var flood sync.WaitGroup
+		var asked, busy atomic.Int64
+		for i := range 2 {
+			attacker := w.join(1 + i)
+			defer func() { _ = attacker.Close() }()
+			for _, h := range w.hosts {
+				attacker.Converge([]peer.AddrInfo{h.Info()}, nil)
+				for range 16 {
+					flood.Go(func() {
+						for ctx.Err() == nil {
+							_, _, err := attacker.Host.Row(ctx, h.ID(), w.target(), 0)
+							if asked.Add(1); errors.Is(err, kad.ErrBusy) {
+								busy.Add(1)
+							}
+						}
+					})
+				}
+			}
+		}
+		time.Sleep(20 * time.Second) // until their buckets are empty
+		flooded := honest.judge(blocks[0], blocks[1])
+		stop()
+		flood.Wait()
+		check(t, "calm", []outcome{calm}, available)
+		check(t, "flooded", []outcome{flooded}, available)
+		if most := 3 * calm.Took; flooded.Took > most {
+			t.Errorf("a test took %v, %v with nobody else", flooded.Took, calm.Took)
+		}
+		if busy.Load() == 0 {
+			t.Errorf("nobody was told busy in %d requests", asked.Load())
+		}
+		t.Logf("%d requests, %d told busy", asked.Load(), busy.Load())
 	})
 }

@@ -177,18 +177,28 @@ func (t *table) stalest() int {
 	return oldest
 }
 
+// whereabouts tells where a peer is.
+type whereabouts interface {
+	origin(p peer.ID) netip.Prefix // the part of the network
+	dialled(p peer.ID) bool        // we are connected to it, because we wanted to
+}
+
 // holders returns the custodians of any of these groups, in random order but
-// for this: first those that answer, and of these one of every origin before
-// the second of any. warm says whether a lookup would hardly add to them.
-func (t *table) holders(groups sampling.GroupSet, now time.Time, origin func(peer.ID) netip.Prefix) (holders []peer.ID, warm bool) {
+// for this: first those that answer, of these first those that need no dial,
+// and of these one of every origin before the second of any. warm says whether
+// a lookup would hardly add to them.
+func (t *table) holders(groups sampling.GroupSet, now time.Time, where whereabouts) (holders []peer.ID, warm bool) {
 	failed, warm := t.of(groups, now)
 	holders = slices.Collect(maps.Keys(failed))
 	rand.Shuffle(len(holders), func(i, j int) { holders[i], holders[j] = holders[j], holders[i] })
 	crowd := make(map[netip.Prefix]int)
-	rank := make(map[peer.ID][2]int, len(holders))
+	rank := make(map[peer.ID][3]int, len(holders))
 	for _, p := range holders {
-		from := origin(p)
-		rank[p] = [2]int{failed[p], crowd[from]}
+		from, dial := where.origin(p), 1
+		if where.dialled(p) {
+			dial = 0
+		}
+		rank[p] = [3]int{failed[p], dial, crowd[from]}
 		crowd[from]++
 	}
 	slices.SortStableFunc(holders, func(a, b peer.ID) int {

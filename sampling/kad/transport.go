@@ -14,7 +14,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
@@ -32,13 +34,13 @@ const dialTimeout = 1500 * time.Millisecond
 var ErrPortInUse = errors.New("port in use")
 
 // listen returns a libp2p host on QUIC and TCP at cfg.IP and one port.
-func listen(cfg Config) (host.Host, error) {
+func listen(cfg Config, relays autorelay.PeerSource) (host.Host, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("node key: %w", err)
 	}
 	if cfg.Packets != nil {
-		return newHost(cfg, key, cfg.Port)
+		return newHost(cfg, key, cfg.Port, relays)
 	}
 	// A free port is found by binding it twice and letting go, so somebody else
 	// can take it before libp2p does: then another one is tried.
@@ -47,7 +49,7 @@ func listen(cfg Config) (host.Host, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, err := newHost(cfg, key, port)
+		h, err := newHost(cfg, key, port, relays)
 		if errors.Is(err, ErrPortInUse) && cfg.Port == 0 && attempt < 5 {
 			continue
 		}
@@ -80,7 +82,7 @@ func freePort(ip netip.Addr, port int) (int, error) {
 	return 0, fmt.Errorf("listen: %w", err)
 }
 
-func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
+func newHost(cfg Config, key crypto.PrivKey, port int, relays autorelay.PeerSource) (host.Host, error) {
 	limits, err := resourceManager()
 	if err != nil {
 		return nil, err
@@ -94,7 +96,6 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 		libp2p.QUICReuse(from.quic),
 		libp2p.WithDialTimeout(dialTimeout),
 		libp2p.ResourceManager(limits),
-		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 	}
 	if cfg.Packets == nil {
@@ -108,9 +109,19 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 	if cfg.Devnet || cfg.Packets != nil {
 		// Nobody beyond this machine is to be learned of, and peers see each
 		// other at addresses that are exactly those listened on.
-		opts = append(opts, libp2p.DisableIdentifyAddressDiscovery())
+		opts = append(opts, libp2p.DisableIdentifyAddressDiscovery(), libp2p.DisableRelay())
 	} else {
-		opts = append(opts, libp2p.EnableNATService(), libp2p.NonPublicAddrPublishing(false))
+		opts = append(opts,
+			libp2p.NonPublicAddrPublishing(false),
+			// Peers try whether each other's addresses can be dialled. Who cannot be
+			// has relays introduce others, and meets them directly: a stream of ours
+			// is never opened on a relayed connection.
+			libp2p.EnableNATService(), libp2p.EnableAutoNATv2(),
+			libp2p.EnableHolePunching(),
+			libp2p.EnableAutoRelayWithPeerSource(relays, autorelay.WithNumRelays(2), autorelay.WithBootDelay(0), autorelay.WithMinCandidates(1)))
+		if cfg.Relay {
+			opts = append(opts, libp2p.EnableRelayService(relay.WithResources(relayLimits())))
+		}
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
@@ -130,6 +141,16 @@ func newHost(cfg Config, key crypto.PrivKey, port int) (host.Host, error) {
 		return nil, errors.Join(fmt.Errorf("%w: %d", ErrPortInUse, port), h.Close())
 	}
 	return h, nil
+}
+
+// relayLimits are those of a home that introduces others: 32 nodes, and 64 KiB
+// in a minute for each meeting, which is enough to agree on a direct connection
+// and for nothing else.
+func relayLimits() relay.Resources {
+	r := relay.DefaultResources()
+	r.MaxReservations, r.MaxCircuits = 32, 4
+	r.Limit = &relay.RelayLimit{Duration: time.Minute, Data: 64 << 10}
+	return r
 }
 
 func listenAddrs(cfg Config, port int) []ma.Multiaddr {

@@ -38,6 +38,7 @@ type Settings struct {
 	Hours        Hours      // when to work for others; zero: always
 	Connections  int        // of all torrents together
 	Dials        int        // connections being opened at once
+	Relay        bool       // introduce nodes that cannot be dialled to others
 
 	flags *pflag.FlagSet // one per setting
 }
@@ -60,6 +61,7 @@ func NewSettings() *Settings {
 	f.Var(&s.Hours, "hours", "time of day to work for others, e.g. 22:00-07:00 (default: always)")
 	f.IntVar(&s.Connections, "connections", 200, "torrent connections, all together")
 	f.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
+	f.BoolVar(&s.Relay, "relay", false, "introduce nodes behind routers to others, a few at a time; for a node that can be dialled")
 	f.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
 	s.flags = f
 	return s

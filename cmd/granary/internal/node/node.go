@@ -40,6 +40,7 @@ type Config struct {
 	Port         int        // libp2p; 0: any free one
 	TorrentPort  int        // BitTorrent; 0: any free one
 	Quota        int64      // bytes on disk; 0: no limit
+	Relay        bool       // introduce nodes that cannot be dialled to others
 	UploadRate   int64      // bytes per second; 0: no limit
 	DownloadRate int64      // bytes per second; 0: no limit
 	Volume       int64      // torrent bytes per calendar month, both directions; 0: no limit
@@ -136,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
-		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
+		UploadRate: cfg.UploadRate - sampleShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
 		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.volume.spend,
 		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
 	})
@@ -149,7 +150,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Chain: cfg.Genesis.ChainID, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
 		Bootstrap: cfg.Bootstrap, Devnet: cfg.Devnet, Client: cfg.Guest,
 		CustodyCount: cfg.Genesis.Params.Custody, Custodian: cfg.Custodian, Hidden: n.idle != "",
-		TorrentPort: n.swarm.Port(), Holders: n.loadHolders(), Logger: n.log,
+		TorrentPort: n.swarm.Port(), Holders: n.loadHolders(), Relay: cfg.Relay, ServeRate: sampleShare(cfg.UploadRate), Logger: n.log,
 	}, source{n})
 	if err != nil {
 		return nil, err
@@ -165,6 +166,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	return n, n.resume()
 }
+
+// sampleShare is the part of an upload limit, in bytes per second, that is kept
+// for those who sample and read the ledger; torrents have the rest.
+func sampleShare(upload int64) int64 { return upload * 3 / 10 }
 
 // resume seeds what the store holds, takes up unfinished custody, and begins
 // to follow the ledger.

@@ -22,6 +22,7 @@ type Status struct {
 	Addrs     []string       `json:"addrs"`
 	Torrent   netip.AddrPort `json:"torrent"`
 	Peers     []PeerStatus   `json:"peers"`
+	Reach     ReachStatus    `json:"reachability"`
 	Banned    []netip.Addr   `json:"banned"`
 	Ledger    LedgerStatus   `json:"ledger"`
 	Validator bool           `json:"validator"`
@@ -83,7 +84,7 @@ func (n *Node) Status() (Status, error) {
 	s.Ledger, s.Validator, s.Abstains = n.ledger, n.chain != nil, n.abstains
 	s.Backlog = len(n.pending) + len(n.waiting) + len(n.later)
 	n.mu.Unlock()
-	s.Peers = n.Peers().Peers
+	s.Peers, s.Reach = n.Peers().Peers, n.reach()
 	if n.cfg.Publisher != nil {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
