@@ -73,6 +73,21 @@ func TestALiarThatCallsInIsShutOut(t *testing.T) {
 	}
 }
 
+func TestBansOfBeforeHold(t *testing.T) {
+	p := random(t, 20)
+	banned := open(t)
+	add(t, banned, whole(t, p))
+	mapped := netip.AddrFrom16(banned.Addr().Addr().As16()) // the other form of the same address
+	leecher := open(t, func(c *swarm.Config) { c.Banned = []netip.Addr{mapped} })
+	if got := leecher.Banned(); !slices.Equal(got, []netip.Addr{banned.Addr().Addr()}) {
+		t.Errorf("%v are banned, want %v", got, banned.Addr().Addr())
+	}
+	checkShutOut(t, banned.Addr().Addr(), leecher)
+	if _, err := leecher.Describe(testContext(t), p.id(), []netip.AddrPort{banned.Addr()}); err == nil {
+		t.Error("a banned peer was asked")
+	}
+}
+
 // checkShutOut connects from a banned address and expects to be cut off.
 func checkShutOut(t *testing.T, from netip.Addr, s *swarm.Swarm) {
 	t.Helper()

@@ -50,6 +50,8 @@ type Config struct {
 	// from many goroutines and must be quick.
 	Spend func(sent, received int) error
 
+	Banned []netip.Addr // sent wrong bytes before; banned from the start
+
 	// Corrupt is a fault for devnets: the swarm claims every piece of every
 	// block and serves wrong bytes. It fetches none: its fetches wait.
 	Corrupt bool
@@ -100,6 +102,10 @@ const maxCommits = 32
 func Open(cfg Config) (*Swarm, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Banned = slices.Clone(cfg.Banned)
+	for i, ip := range cfg.Banned {
+		cfg.Banned[i] = ip.Unmap()
 	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultConns)
 	cfg.MaxDials = cmp.Or(cfg.MaxDials, DefaultDials)
@@ -235,10 +241,10 @@ func (s *Swarm) Remove(id erasure.ID) {
 	t.release()
 }
 
-// Banned returns the addresses that sent wrong bytes, sorted; IPv4 addresses
-// in their four-byte form.
+// Banned returns the addresses that sent wrong bytes, those of Config.Banned
+// included, sorted; IPv4 addresses in their four-byte form.
 func (s *Swarm) Banned() []netip.Addr {
-	var list []netip.Addr
+	list := slices.Clone(s.cfg.Banned)
 	for _, text := range s.client.BadPeerIPs() {
 		if ip, err := netip.ParseAddr(text); err == nil {
 			list = append(list, ip.Unmap())

@@ -68,6 +68,7 @@ type Node struct {
 	log    *slog.Logger
 	swarm  *swarm.Swarm
 	volume *volume
+	bans   *bans
 	host   *kad.Host
 	chain  *chain.Chain  // of a validator; nil otherwise
 	light  *light.Client // through which the ledger is read
@@ -135,10 +136,15 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.bans, err = openBans(filepath.Join(cfg.Dir, bansFile), time.Now())
+	if err != nil {
+		n.log.Warn("bans of before are forgotten", "err", err)
+	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
 		UploadRate: cfg.UploadRate - sampleShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
 		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.volume.spend,
+		Banned:  n.bans.addresses(),
 		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
 	})
 	if err != nil {

@@ -81,7 +81,7 @@ func RememberSeeding(dir string, on bool) error {
 }
 
 // watchClock turns working for others on and off by the hours and the month's
-// volume, until ctx ends.
+// volume, and keeps bans, until ctx ends.
 func (n *Node) watchClock(ctx context.Context) {
 	tick := time.NewTicker(lookAtClock)
 	defer tick.Stop()
@@ -91,6 +91,9 @@ func (n *Node) watchClock(ctx context.Context) {
 			return
 		case <-tick.C:
 			n.reconsider()
+			if err := n.bans.keep(n.swarm.Banned(), time.Now()); err != nil {
+				n.log.Warn("bans not kept", "err", err)
+			}
 		}
 	}
 }
