@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"granary/erasure"
+	"granary/swarm"
 )
 
 // python is the Debian interpreter, which python3-libtorrent installs for.
@@ -76,12 +77,18 @@ func torrentFile(t *testing.T, p published) string {
 	return path
 }
 
-// 777 rows make pieces of two rows, the last of each file of one.
-var interopRows = []int{1, 33, 512, 777}
+// interopRows are the sizes tried. 777 rows make pieces of two rows, the last
+// of each file of one.
+func interopRows() []int {
+	if measured() {
+		return []int{1, 2, 33, 512, 777, 4096, 16384}
+	}
+	return []int{1, 33, 512, 777}
+}
 
 func TestLibtorrentFetchesFromGranary(t *testing.T) {
 	needLibtorrent(t)
-	for _, k := range interopRows {
+	for _, k := range interopRows() {
 		p := random(t, k)
 		seeder := open(t)
 		add(t, seeder, whole(t, p))
@@ -111,27 +118,90 @@ func checkFiles(t *testing.T, dir string, p published) {
 	}
 }
 
+// libtorrentSeeder seeds p: both files, or with verb "seed-content" the content
+// alone, as somebody does who deselects parity.
+func libtorrentSeeder(t *testing.T, verb string, p published, torrent string) netip.AddrPort {
+	t.Helper()
+	ip, dir := newIP(), t.TempDir()
+	name := p.bundle.Info.Name
+	if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{name: p.content}
+	if verb == "seed" {
+		files[name+".parity"] = p.parity
+	}
+	for file, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name, file), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var port uint16
+	if _, err := fmt.Sscanf(libtorrent(t, verb, ip.String(), dir, torrent), "port %d", &port); err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(ip, port)
+}
+
+func TestLibtorrentFetchesFromTwoPartialSeeders(t *testing.T) {
+	needLibtorrent(t)
+	for _, k := range []int{33, 777} {
+		p := random(t, k)
+		g := p.geometry()
+		args := []string{"fetch", newIP().String(), t.TempDir(), torrentFile(t, p)}
+		for half := range 2 {
+			s := open(t)
+			add(t, s, holding(t, p, pieces(g, func(i int) bool { return i%2 == half })))
+			args = append(args, s.Addr().String())
+		}
+		if got := libtorrent(t, args...); got != "done" {
+			t.Fatalf("k = %d: libtorrent says %q", k, got)
+		}
+		checkFiles(t, args[2], p)
+	}
+}
+
+func TestGranaryFetchesFromLibtorrentAndGranaryTogether(t *testing.T) {
+	needLibtorrent(t)
+	p := random(t, 777)
+	path := torrentFile(t, p)
+	limited := open(t, func(c *swarm.Config) { c.UploadRate = 4 << 20 }) // else one of them does it alone
+	add(t, limited, holding(t, p, pieces(p.geometry(), func(i int) bool { return i >= p.geometry().FilePieces() })))
+	b := newBlock(t, p.bundle)
+	torrent := add(t, open(t), b)
+	torrent.AddPeers(libtorrentSeeder(t, "seed-content", p, path), limited.Addr())
+	if err := torrent.FetchAny(testContext(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.recovered(t), p.content) {
+		t.Error("content differs")
+	}
+}
+
+func TestGranaryFetchesFromALibtorrentThatHasTheContentAlone(t *testing.T) {
+	needLibtorrent(t)
+	for _, k := range []int{1, 33, 777} {
+		p := random(t, k)
+		addr := libtorrentSeeder(t, "seed-content", p, torrentFile(t, p))
+		b := newBlock(t, p.bundle)
+		torrent := add(t, open(t), b)
+		torrent.AddPeers(addr)
+		if err := torrent.FetchAny(testContext(t), nil); err != nil {
+			t.Fatalf("k = %d: %v", k, err)
+		}
+		if !bytes.Equal(b.recovered(t), p.content) {
+			t.Errorf("k = %d: content differs", k)
+		}
+	}
+}
+
 func TestGranaryFetchesFromLibtorrent(t *testing.T) {
 	needLibtorrent(t)
-	for _, k := range interopRows {
+	for _, k := range interopRows() {
 		t.Run(fmt.Sprintf("%d rows", k), func(t *testing.T) {
 			p := random(t, k)
-			ip, dir := newIP(), t.TempDir()
-			name := p.bundle.Info.Name
-			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			for file, data := range map[string][]byte{name: p.content, name + ".parity": p.parity} {
-				if err := os.WriteFile(filepath.Join(dir, name, file), data, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
 			path := torrentFile(t, p)
-			var port uint16
-			if _, err := fmt.Sscanf(libtorrent(t, "seed", ip.String(), dir, path), "port %d", &port); err != nil {
-				t.Fatal(err)
-			}
-			addr := netip.AddrPortFrom(ip, port)
+			addr := libtorrentSeeder(t, "seed", p, path)
 
 			described, err := open(t).Describe(testContext(t), p.id(), []netip.AddrPort{addr})
 			if err != nil {

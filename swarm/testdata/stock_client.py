@@ -1,7 +1,8 @@
 """A stock BitTorrent client for the interoperability tests of package swarm.
 
-    stock_client.py seed  IP DIR TORRENT        seeds DIR/NAME/...
-    stock_client.py fetch IP DIR SOURCE PEER    fetches into DIR/NAME/...
+    stock_client.py seed  IP DIR TORRENT          seeds DIR/NAME/...
+    stock_client.py seed-content IP DIR TORRENT   the same, of DIR/NAME/NAME alone
+    stock_client.py fetch IP DIR SOURCE PEER...   fetches into DIR/NAME/...
 
 SOURCE is a magnet link or a torrent file, PEER is IP:PORT. "seed" prints
 "port N" when it seeds, "fetch" prints "done" when it has everything; both then
@@ -47,14 +48,20 @@ def main():
         params.ti = lt.torrent_info(source)
     params.save_path = folder
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    if verb == "seed-content":
+        files = params.ti.files()  # padding included
+        params.file_priorities = [
+            0 if files.file_path(i).endswith(".parity") else 4 for i in range(files.num_files())]
     handle = ses.add_torrent(params)
-    if verb == "seed":
-        wait(lambda: handle.status().is_seeding and ses.listen_port(), "the check of the files")
+    if verb.startswith("seed"):
+        wait(lambda: (handle.status().is_finished if verb == "seed-content" else handle.status().is_seeding)
+             and ses.listen_port(), "the check of the files")
         print("port", ses.listen_port(), flush=True)
     else:
-        host, port = sys.argv[5].rsplit(":", 1)
         wait(ses.listen_port, "the listening port")
-        handle.connect_peer((host, int(port)))
+        for peer in sys.argv[5:]:
+            host, port = peer.rsplit(":", 1)
+            handle.connect_peer((host, int(port)))
         wait(lambda: handle.status().is_seeding, "the download: " + str(handle.status().state))
         ses.remove_torrent(handle)  # closes the files
         del handle, ses  # waits for the disk threads
