@@ -49,7 +49,8 @@ func (s *State) spend(index uint64, tx Tx, credits int64) error {
 	if err := a.spend(tx.Nonce); err != nil {
 		return err
 	}
-	if a.Credits -= credits; credits > 0 {
+	// A term of a name counts even if it costs nothing: readers of the log need not know prices.
+	if a.Credits -= credits; credits > 0 || tx.Naming.Terms > 0 {
 		if err := s.extend(key, &a.Trail, index); err != nil {
 			return err
 		}

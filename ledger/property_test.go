@@ -108,7 +108,7 @@ func (h history) change(n *ledger.State) ledger.Change {
 		return ledger.Change{Kind: ledger.ChangeRemove, Remove: v.Consensus}
 	case 1:
 		p := n.Params()
-		p.NameCost += rapid.Int64Range(0, 1).Draw(h.T, "cost")
+		p.NameCost = rapid.SampledFrom([]int64{p.NameCost, p.NameCost + 1, 0}).Draw(h.T, "cost")
 		p.Allowance /= 2
 		p.AnnounceWindow += time.Second
 		if rapid.IntRange(0, 3).Draw(h.T, "fixed") == 0 {
