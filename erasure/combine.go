@@ -28,6 +28,7 @@ type coefficients struct {
 	uMul  func() *[chunkCount]products // level one in plain Go
 	uFold func() *foldFactors          // level one in assembly
 	vMul  [symbolCount]products        // level two
+	vFold func() *foldFactors          // level two of many rows in assembly
 }
 
 // deriveCoefficients expands k, length and the roots by SHAKE-128.
@@ -41,9 +42,10 @@ func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
 
 	e := parseElements(stream)
 	c := &coefficients{}
+	var v [symbolCount][lanes]uint16
 	for i := range c.u {
 		for l := range lanes {
-			c.u[i][l] = e[i].lane(l)
+			c.u[i][l], v[i][l] = e[i].lane(l), e[chunkCount+i].lane(l)
 		}
 	}
 	field().setProducts(c.vMul[:], e[chunkCount:])
@@ -53,6 +55,7 @@ func deriveCoefficients(g Geometry, content, parity Root) *coefficients {
 		return t
 	})
 	c.uFold = sync.OnceValue(func() *foldFactors { return field().newFoldFactors(&c.u) })
+	c.vFold = sync.OnceValue(func() *foldFactors { return field().newFoldFactors(&v) })
 	return c
 }
 
@@ -101,15 +104,41 @@ func (c *coefficients) addSum(y *element, l int, sum []byte) {
 // combineBulk sets y[i] to the combination of row i of the consecutive rows
 // given, in whatever way is fastest when there are many.
 func (c *coefficients) combineBulk(y []element, rows []byte) {
+	batch := c.combineBatch
 	if hasFoldRow {
-		c.combineEach(y, rows)
-		return
+		batch = c.foldBatch
 	}
 	for len(y) > batchRows {
-		c.combineBatch(y[:batchRows], rows[:batchRows*RowSize])
+		batch(y[:batchRows], rows[:batchRows*RowSize])
 		y, rows = y[batchRows:], rows[batchRows*RowSize:]
 	}
-	c.combineBatch(y, rows)
+	batch(y, rows)
+}
+
+// foldBatch is combineBulk for up to batchRows rows in assembly. For level two
+// the sums of all rows are turned: one chunk for each of the 256 symbols, which
+// holds that symbol of every row. Then it is the same work as level one.
+func (c *coefficients) foldBatch(y []element, rows []byte) {
+	var (
+		sums   [lanes][chunkSize]byte
+		turned [RowSize]byte
+	)
+	for r := range y {
+		foldRow(&sums, c.uFold(), (*[RowSize]byte)(rows[r*RowSize:]))
+		for l := range sums {
+			sum, chunks := &sums[l], turned[l*half*chunkSize:][:half*chunkSize]
+			for t := range half {
+				chunks[t*chunkSize+r], chunks[t*chunkSize+half+r] = sum[t], sum[half+t]
+			}
+		}
+	}
+	foldRow(&sums, c.vFold(), &turned)
+	for r := range y {
+		y[r] = element{}
+		for l := range sums {
+			y[r][l/4] |= (uint64(sums[l][r]) | uint64(sums[l][half+r])<<8) << (16 * (l % 4))
+		}
+	}
 }
 
 // combineEach is combineBulk without the tables of the code's library.

@@ -148,7 +148,7 @@ func (e encoder) band(ctx context.Context, b *bands, column int, leaves [2][]*ro
 
 func sums(groups []*rowGroup) (leaves []Root) {
 	for _, g := range groups {
-		leaves = g.sums(leaves)
+		leaves = g.sums(leaves, RowSize)
 	}
 	return leaves
 }

@@ -64,8 +64,8 @@ func (g *rowGroup) write(rows [][]byte) {
 	}
 }
 
-// sums appends the hashes to dst, once RowSize bytes of every row are written.
-func (g *rowGroup) sums(dst []Root) []Root {
+// sums appends the hashes to dst, once size bytes of every row are written.
+func (g *rowGroup) sums(dst []Root, size uint64) []Root {
 	for _, h := range g.plain {
 		var sum Root
 		h.Sum(sum[:0])
@@ -73,11 +73,11 @@ func (g *rowGroup) sums(dst []Root) []Root {
 	}
 	if g.plain == nil {
 		var (
-			end  [sha256.BlockSize]byte // SHA-256's padding of a whole row
+			end  [sha256.BlockSize]byte // SHA-256's padding of whole blocks
 			side [groupRows][]byte
 		)
 		end[0] = 0x80
-		binary.BigEndian.PutUint64(end[sha256.BlockSize-8:], 8*RowSize)
+		binary.BigEndian.PutUint64(end[sha256.BlockSize-8:], 8*size)
 		for lane := range side {
 			side[lane] = end[:]
 		}
@@ -103,9 +103,32 @@ func appendLeaves(dst []Root, rows []byte) []Root {
 		}
 		g := newRowGroup(n)
 		g.write(side[:n])
-		dst = g.sums(dst)
+		dst = g.sums(dst, RowSize)
 	}
 	return dst
+}
+
+// hashPairs sets parents[i] to hashPair of children 2i and 2i+1. parents may be
+// the first half of children.
+func hashPairs(parents, children []Root) {
+	for hasHashLanes && len(parents) >= groupRows {
+		var (
+			pairs [groupRows][sha256.BlockSize]byte
+			side  [groupRows][]byte
+		)
+		for i := range pairs {
+			copy(pairs[i][:], children[2*i][:])
+			copy(pairs[i][len(Root{}):], children[2*i+1][:])
+			side[i] = pairs[i][:]
+		}
+		g := newRowGroup(groupRows)
+		g.write(side[:])
+		g.sums(parents[:0], sha256.BlockSize)
+		parents, children = parents[groupRows:], children[2*groupRows:]
+	}
+	for i := range parents {
+		parents[i] = hashPair(children[2*i], children[2*i+1])
+	}
 }
 
 // sha256Start and sha256Constants are those of FIPS 180-4, sections 5.3.3 and

@@ -101,9 +101,9 @@ func foldPadded(nodes []Root, pad Root, levels, index int, path *[]Root) Root {
 			index >>= 1
 		}
 		up := nodes[:(len(nodes)+1)/2]
-		for i := range up {
-			up[i] = hashPair(at(2*i), at(2*i+1))
-		}
+		last := hashPair(at(2*len(up)-2), at(2*len(up)-1)) // its right child may be padding
+		hashPairs(up[:len(up)-1], nodes)
+		up[len(up)-1] = last
 		nodes, pad = up, hashPair(pad, pad)
 	}
 	return nodes[0]

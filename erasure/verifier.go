@@ -102,10 +102,10 @@ func (v *Verifier) Piece(l Layers, piece int, data []byte) error {
 		return &PieceError{Piece: piece, Reason: "hash"}
 	}
 	y := make([]element, count)
-	if v.g.K() < bulkRows {
-		v.coeff.combineEach(y, data)
-	} else {
+	if hasFoldRow || v.g.K() >= bulkRows {
 		v.coeff.combineBulk(y, data)
+	} else {
+		v.coeff.combineEach(y, data)
 	}
 	for i := range y {
 		if y[i] != v.y[first+i] {
