@@ -3,10 +3,12 @@
     stock_client.py seed  IP DIR TORRENT          seeds DIR/NAME/...
     stock_client.py seed-content IP DIR TORRENT   the same, of DIR/NAME/NAME alone
     stock_client.py fetch IP DIR SOURCE PEER...   fetches into DIR/NAME/...
+    stock_client.py time-content IP DIR TORRENT PEER
 
 SOURCE is a magnet link or a torrent file, PEER is IP:PORT. "seed" prints
 "port N" when it seeds, "fetch" prints "done" when it has everything; both then
-wait for the end of their standard input.
+wait for the end of their standard input. "time-content" fetches DIR/NAME/NAME
+alone and prints "done SECONDS CPU_SECONDS", from the connection on.
 """
 
 import sys
@@ -30,12 +32,12 @@ def session(ip):
     })
 
 
-def wait(ready, what):
+def wait(ready, what, pause=0.02):
     deadline = time.monotonic() + 50
     while not ready():
         if time.monotonic() > deadline:
             sys.exit("waited in vain for " + what)
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def main():
@@ -48,7 +50,7 @@ def main():
         params.ti = lt.torrent_info(source)
     params.save_path = folder
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    if verb == "seed-content":
+    if verb.endswith("-content"):
         files = params.ti.files()  # padding included
         params.file_priorities = [
             0 if files.file_path(i).endswith(".parity") else 4 for i in range(files.num_files())]
@@ -59,9 +61,15 @@ def main():
         print("port", ses.listen_port(), flush=True)
     else:
         wait(ses.listen_port, "the listening port")
+        began, busy = time.monotonic(), time.process_time()
         for peer in sys.argv[5:]:
             host, port = peer.rsplit(":", 1)
             handle.connect_peer((host, int(port)))
+        if verb == "time-content":
+            wait(lambda: handle.status().is_finished, "the download", 0.002)
+            print("done", time.monotonic() - began, time.process_time() - busy, flush=True)
+            sys.stdin.read()
+            return
         wait(lambda: handle.status().is_seeding, "the download: " + str(handle.status().state))
         ses.remove_torrent(handle)  # closes the files
         del handle, ses  # waits for the disk threads
