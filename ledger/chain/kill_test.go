@@ -79,19 +79,19 @@ func child(spec string) error {
 		os.Stdin.Read(make([]byte, 1)) //nolint:errcheck // its end is what we wait for
 		os.Exit(0)
 	}()
-	key := attestKey(i)
+	attest := attestKey(i)
 	for u, err := range c.Updates(context.Background(), 0) {
 		if err != nil {
 			return err
 		}
 		fmt.Printf("head %d %d %s\n", u.Height, u.Head.Size, u.Head.Root)
-		pending, err := c.Unattested(ledger.KeyOf(key))
+		pending, err := c.Unattested(ledger.KeyOf(key("consensus %d", i)))
 		if err != nil {
 			return err
 		}
 		for _, a := range pending {
 			// A refusal is fine here: it waits already, or was decided meanwhile.
-			_ = c.Attest(context.Background(), key, []ledger.Attestation{{Index: a.Index, ID: a.Record.ID()}})
+			_ = c.Attest(context.Background(), attest, []ledger.Attestation{{Index: a.Index, ID: a.Record.ID()}})
 		}
 	}
 	return nil
