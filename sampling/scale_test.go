@@ -99,7 +99,9 @@ func (c *modelClient) For(ctx context.Context, id erasure.ID, piece, _ int) []sa
 			hops := max(1, math.Ceil(math.Log2(float64(len(c.free))/20)/5))
 			for range int(hops) {
 				wait := 4 * (modelNear + time.Duration(random.Int64N(int64(modelFar-modelNear))))
-				if c.dead(random.IntN(len(c.free))) && c.dead(random.IntN(len(c.free))) {
+				// Two are asked at once; if both are dead, that is a dial lost.
+				one, other := random.IntN(len(c.free)), random.IntN(len(c.free))
+				if c.dead(one) && c.dead(other) {
 					wait += modelDial
 				}
 				_ = after(ctx, wait)

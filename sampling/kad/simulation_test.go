@@ -24,7 +24,7 @@ import (
 
 // How much is simulated: docs/scale.md has what more of it gives.
 var (
-	simHosts = flag.Int("sim.hosts", 24, "custodians in simulated networks")
+	simHosts = flag.Int("sim.hosts", 16, "custodians in simulated networks")
 	simTests = flag.Int("sim.tests", 1, "light clients in each of them")
 	simRows  = flag.Int("sim.rows", 90, "content rows of the block that is tested")
 )
@@ -167,7 +167,7 @@ func TestSimulatedNetworks(t *testing.T) {
 		t.Run(sc.name, func(t *testing.T) {
 			hosts := *simHosts
 			if sc.long && !set("sim.hosts") {
-				hosts = 5
+				hosts = 4
 			}
 			custody := min(sampling.Groups, max(4, 16*sampling.Groups/hosts))
 			synctest.Test(t, func(t *testing.T) {
