@@ -58,7 +58,8 @@ func TestReferences(t *testing.T) {
 		id.Magnet():       {ID: id},
 		id.String()[:8]:   {Prefix: id.String()[:8]},
 		"0123ABCDEF":      {Prefix: "0123abcdef"},
-		id.String() + "0": {}, "0123abc": {}, "xyzxyzxyz": {}, "": {}, "@name": {}, "#": {}, "#-1": {}, "magnet:": {},
+		"@name":           {Name: "name"},
+		id.String() + "0": {}, "0123abc": {}, "xyzxyzxyz": {}, "": {}, "@": {}, "#": {}, "#-1": {}, "magnet:": {},
 	} {
 		got, err := node.ParseRef(text)
 		if got != want || (err == nil) != (want != node.Ref{}) {
