@@ -48,7 +48,8 @@ func (t task) keep() time.Duration { return time.Duration(t.record.Keep) * 24 * 
 // pending is a task that is worked on.
 type pending struct {
 	task
-	stop context.CancelFunc
+	stop    context.CancelFunc
+	decided bool // its announcement has expired: it is not taken up again
 }
 
 // take queues an announced block: a validator checks it whole, a custodian
@@ -84,7 +85,7 @@ func (n *Node) launch() {
 	if n.closed || n.idle != "" {
 		return
 	}
-	now := time.Now()
+	now, head := time.Now(), n.ledger.Time
 	n.later = slices.DeleteFunc(n.later, func(t task) bool {
 		if now.Before(t.after) {
 			return false
@@ -97,7 +98,7 @@ func (n *Node) launch() {
 		room -= p.size()
 	}
 	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool {
-		if !t.until.IsZero() && now.After(t.until) {
+		if !t.until.IsZero() && head.After(t.until) {
 			return true
 		}
 		id := t.record.ID()
@@ -121,29 +122,39 @@ func (n *Node) perform(ctx context.Context, t task) {
 	} else if err == nil {
 		err = n.fetchShare(ctx, b, t.record.Peers)
 	}
-	failed := err != nil && ctx.Err() == nil // not closing, and not decided meanwhile
-	if failed {
+	if err != nil && ctx.Err() == nil {
 		n.log.Warn("block not kept", "block", id.Short(), "err", err)
 	}
-	n.mu.Lock()
-	n.abstains = n.abstention(err)
-	n.pending[id].stop()
-	t.until = n.pending[id].until
-	delete(n.pending, id)
-	if err != nil && n.idle != "" && !n.closed {
-		n.waiting = append(n.waiting, t) // interrupted: seeding was switched off
-	} else if failed {
-		t.tries++
-		t.after = time.Now().Add(retryAfter(err, t.tries))
-		n.later = append(n.later, t)
-	}
-	n.mu.Unlock()
+	t = n.performed(ctx, t, err)
 	if err == nil {
 		if err := owe(n.ctx, b, t); err != nil && n.ctx.Err() == nil {
 			n.log.Warn("note not written", "block", id.Short(), "err", err)
 		}
 	}
 	n.launch()
+}
+
+// performed ends the work on a task and, if it is not done, puts it back where
+// the cursor sees it: else the next start would not know of it.
+func (n *Node) performed(ctx context.Context, t task, err error) task {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.pending[t.record.ID()]
+	interrupted := ctx.Err() != nil // seeding was switched off, maybe on again by now, or the node closes
+	p.stop()
+	delete(n.pending, t.record.ID())
+	n.abstains = n.abstention(err)
+	t.until = p.until
+	switch {
+	case err == nil || p.decided:
+	case interrupted:
+		n.waiting = append(n.waiting, t)
+	default:
+		t.tries++
+		t.after = time.Now().Add(retryAfter(err, t.tries))
+		n.later = append(n.later, t)
+	}
+	return t
 }
 
 // retryAfter is how long a block whose work failed so many times is left
@@ -162,8 +173,10 @@ func (n *Node) forget(index uint64) {
 	decided := func(t task) bool { return t.index == index }
 	n.waiting = slices.DeleteFunc(n.waiting, decided)
 	n.later = slices.DeleteFunc(n.later, decided)
-	for _, p := range n.pending {
+	for id, p := range n.pending {
 		if p.index == index {
+			p.decided = true
+			n.pending[id] = p
 			p.stop()
 		}
 	}

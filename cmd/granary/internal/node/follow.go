@@ -89,7 +89,7 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 		r := e.Tx.Record
 		t := task{index: index, record: r}
 		t.until = e.Time.Add(t.keep())
-		if e.Tx.Kind == ledger.KindAnnounce && time.Now().Before(t.until) && n.concerned(index) {
+		if e.Tx.Kind == ledger.KindAnnounce && !n.headTime().After(t.until) && n.concerned(index) {
 			return n.take(t)
 		}
 	case ledger.EntryCertified:
@@ -100,6 +100,14 @@ func (n *Node) handle(index uint64, e ledger.Entry) bool {
 		n.expired(e.Outcome)
 	}
 	return true
+}
+
+// headTime is the time of the verified head, zero before there is one. Our own
+// clock, if it is wrong, must not make us pass over what we owe.
+func (n *Node) headTime() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ledger.Time
 }
 
 // concerned reports whether an announcement is ours to take up: a custodian's
