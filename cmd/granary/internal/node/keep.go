@@ -150,8 +150,8 @@ func (n *Node) dropEnded(ctx context.Context) {
 		n.log.Debug("quota exceeded", "err", err)
 	}
 	for _, b := range n.store.Blocks() {
-		why, until := n.reasons(b)
-		if !slices.Equal(why, []Reason{ReasonCustody}) || until.IsZero() || head.Before(until) || n.busy(b.ID()) {
+		_, until := n.reasons(b)
+		if !n.onlyOwed(b) || until.IsZero() || head.Before(until) {
 			continue
 		}
 		if err := n.dropIfEnded(ctx, b, head); err != nil && ctx.Err() == nil {
@@ -168,14 +168,25 @@ func (n *Node) dropIfEnded(ctx context.Context, b *blobstore.Block, head time.Ti
 	if found.Until.After(head) {
 		return b.SetNote(ctx, noteUntil, strconv.AppendInt(nil, found.Until.Unix(), 10))
 	}
+	// Asking takes a while, in which somebody may have come to want it.
+	if !n.onlyOwed(b) {
+		return nil
+	}
 	n.log.Info("keep has ended: block removed", "block", b.ID().Short())
 	return n.Remove(ctx, b.ID())
 }
 
-// busy reports whether a block is being taken up.
+// onlyOwed reports whether b is kept for the network alone, and nobody is at
+// work on it.
+func (n *Node) onlyOwed(b *blobstore.Block) bool {
+	why, _ := n.reasons(b)
+	return slices.Equal(why, []Reason{ReasonCustody}) && !n.busy(b.ID())
+}
+
+// busy reports whether a block is being taken up, or fetched.
 func (n *Node) busy(id erasure.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	_, busy := n.pending[id]
-	return busy
+	return busy || n.fetching[id] > 0
 }

@@ -100,8 +100,7 @@ func (n *Node) Lent() Lent {
 // lendable is the blocks of which only a share is kept.
 func (n *Node) lendable() []*blobstore.Block {
 	return slices.DeleteFunc(n.store.Blocks(), func(b *blobstore.Block) bool {
-		why, _ := n.reasons(b)
-		return !slices.Equal(why, []Reason{ReasonCustody}) || n.busy(b.ID()) || !b.Held().Contains(n.owed(b))
+		return !n.onlyOwed(b) || !b.Held().Contains(n.owed(b))
 	})
 }
 
@@ -169,6 +168,9 @@ func (n *Node) tight() bool {
 // giveBack drops everything that is held beyond custody.
 func (n *Node) giveBack(ctx context.Context) error {
 	for _, b := range n.lendable() {
+		if !n.onlyOwed(b) {
+			continue // no more: the others took a while
+		}
 		if err := n.cut(ctx, b, n.owed(b)); err != nil {
 			return err
 		}

@@ -176,6 +176,9 @@ func (n *Node) makeRoom(ctx context.Context, need int64, keep erasure.ID) error 
 		return n.refusal(need, free)
 	}
 	for _, b := range drop {
+		if n.busy(b.ID()) || n.extra(b) == 0 {
+			continue // pinned, or asked for again, while others were dropped
+		}
 		n.log.Info("quota reached: fetched block dropped", "block", b.ID().Short(), "bytes", n.extra(b))
 		if err := n.Unpin(ctx, b.ID()); err != nil && !errors.Is(err, blobstore.ErrNotFound) {
 			return fmt.Errorf("make room: %w", err)
@@ -190,11 +193,7 @@ func (n *Node) spare(keep erasure.ID) []*blobstore.Block {
 	var all []*blobstore.Block
 	asked := map[*blobstore.Block]int64{}
 	for _, b := range n.store.Blocks() {
-		n.mu.Lock()
-		_, busy := n.pending[b.ID()]
-		busy = busy || n.fetching[b.ID()] > 0
-		n.mu.Unlock()
-		if busy || b.ID() == keep || n.chain != nil && b.Note(noteIndex) != nil || n.extra(b) == 0 {
+		if n.busy(b.ID()) || b.ID() == keep || n.chain != nil && b.Note(noteIndex) != nil || n.extra(b) == 0 {
 			continue
 		}
 		asked[b], _ = strconv.ParseInt(string(b.Note(noteAsked)), 10, 64) // 0: before that was noted
