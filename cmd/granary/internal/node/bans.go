@@ -36,13 +36,14 @@ type ban struct {
 // bans remembers who was banned when.
 type bans struct {
 	path  string
-	known []ban // newest first
+	known []ban               // newest first
+	seen  map[netip.Addr]bool // in known, or was before there were too many
 }
 
 // openBans reads the bans that still hold. A file that cannot be read bans
 // nobody: each liar costs a few pieces until it is found out again.
 func openBans(path string, now time.Time) (*bans, error) {
-	b := &bans{path: path}
+	b := &bans{path: path, seen: map[netip.Addr]bool{}}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -63,6 +64,9 @@ func openBans(path string, now time.Time) (*bans, error) {
 		return !x.IP.IsValid() || now.Sub(x.Since) > banFor || x.Since.After(now)
 	})
 	b.trim()
+	for _, x := range b.known {
+		b.seen[x.IP] = true
+	}
 	return b, nil
 }
 
@@ -79,7 +83,8 @@ func (b *bans) addresses() []netip.Addr {
 func (b *bans) keep(banned []netip.Addr, now time.Time) error {
 	fresh := false
 	for _, ip := range banned {
-		if !slices.ContainsFunc(b.known, func(x ban) bool { return x.IP == ip }) {
+		if !b.seen[ip] {
+			b.seen[ip] = true
 			b.known = append(b.known, ban{ip, now.UTC().Truncate(time.Second)})
 			fresh = true
 		}

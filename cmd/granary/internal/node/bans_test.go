@@ -50,6 +50,21 @@ func TestBansAreBounded(t *testing.T) {
 	if err := b.Keep(many, now); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Keep(many, now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file is written although nobody is new")
+	}
+	if b, err = node.OpenBans(path, now); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Keep(many, now); err != nil {
+		t.Fatal(err)
+	}
 	if b, err = node.OpenBans(path, now.Add(time.Hour)); err != nil || len(b.Addresses()) != 1024 {
 		t.Errorf("%d are banned, want 1024; %v", len(b.Addresses()), err)
 	}

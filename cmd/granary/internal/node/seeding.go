@@ -88,12 +88,14 @@ func (n *Node) watchClock(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
 		case <-tick.C:
 			n.reconsider()
-			if err := n.bans.keep(n.swarm.Banned(), time.Now()); err != nil {
-				n.log.Warn("bans not kept", "err", err)
-			}
+		}
+		if err := n.bans.keep(n.swarm.Banned(), time.Now()); err != nil {
+			n.log.Warn("bans not kept", "err", err)
+		}
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
