@@ -129,6 +129,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.Shelf = NewShelf(store, 0)
+	if err := removeScratch(cfg.Dir); err != nil {
+		n.log.Warn("scratch files of a test stay", "err", err)
+	}
 	if n.tests, err = journal.Open(JournalDir(cfg.Dir)); err != nil {
 		return nil, err
 	}

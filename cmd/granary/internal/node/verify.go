@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"granary/cmd/granary/internal/journal"
@@ -146,6 +147,22 @@ func (n *Node) record(v Verified, try int) {
 	}
 }
 
+// scratchPrefix begins the names of files, in the home, that hold the rows of a
+// test that fetches any k of them.
+const scratchPrefix = ".verify-"
+
+// removeScratch removes those that a crash left: they count against the quota.
+// The caller has the home's lock.
+func removeScratch(home string) error {
+	entries, err := os.ReadDir(home)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), scratchPrefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(home, e.Name())))
+		}
+	}
+	return err
+}
+
 // JournalDir is where a home keeps its journal of verdicts.
 func JournalDir(home string) string { return filepath.Join(home, "sampling") }
 
@@ -206,7 +223,7 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		return v, err
 	}
 	if opt.Escalate {
-		f, err := os.CreateTemp(n.cfg.Dir, ".verify-")
+		f, err := os.CreateTemp(n.cfg.Dir, scratchPrefix)
 		if err != nil {
 			return v, err
 		}

@@ -80,6 +80,9 @@ func (n *Node) Watch(ctx context.Context, opt WatchOptions, emit func(Watched)) 
 		}
 		if item, ok := w.next(time.Now()); ok {
 			w.test(ctx, item)
+			if ctx.Err() != nil {
+				return ctx.Err() // an interrupted test is in the backlog on disk, and must stay there
+			}
 			continue // the log may have grown meanwhile
 		}
 		select {

@@ -1,0 +1,4 @@
+package node
+
+// RemoveScratch removes what a crash left of tests.
+var RemoveScratch = removeScratch
