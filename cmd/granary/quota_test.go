@@ -8,8 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"granary/blobstore"
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/node"
+	"granary/erasure"
 )
 
 // TestQuotaDropsOnlyWhatWasFetched: the one asked for longest ago first, never
@@ -58,4 +60,46 @@ func TestQuotaDropsOnlyWhatWasFetched(t *testing.T) {
 	wantHeld(true, false, true)
 	get(exit.OK, ids[0])
 	wantHeld(true, false, true)
+}
+
+// TestPassingCommandsKeepWhatTheHomeOwes: a command without a running node does
+// not know which pieces the home's own node owes, so it gives none of them up.
+func TestPassingCommandsKeepWhatTheHomeOwes(t *testing.T) {
+	n := network(t, 1)
+	owed := publish(t, n, content(t, 3<<20), node.WaitCertified).ID
+	other := publish(t, n, content(t, 3<<20), node.WaitCertified).ID
+	t.Setenv("GRANARY_QUOTA", "10MB") // one block of 3 MiB and as much parity
+	t.Setenv("GRANARY_LISTEN", n.Address(0).String())
+	home, out := filepath.Join(n.Dir, "keeper"), filepath.Join(n.Dir, "out")
+	exits(t, exit.OK, home, "init", "--network", n.File)
+	exits(t, exit.OK, home, "get", owed, "-o", out)
+	block := func(f func(*blobstore.Block)) {
+		t.Helper()
+		id, err := erasure.ParseID(owed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := blobstore.Open(t.Context(), home, blobstore.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		b, err := s.Block(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(b)
+	}
+	block(func(b *blobstore.Block) { // as a node does that takes up custody
+		if err := b.SetNote(t.Context(), "index", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	exits(t, exit.Quota, home, "get", other, "-o", out, "--force")
+	exits(t, exit.OK, home, "seed", owed, "--stop")
+	block(func(b *blobstore.Block) {
+		if !b.Whole() {
+			t.Errorf("%d of %d pieces are left", b.Held().Count(), b.Geometry().Pieces())
+		}
+	})
 }

@@ -129,6 +129,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.Shelf = NewShelf(store, 0)
+	n.passing = cfg.Guest
 	if err := removeScratch(cfg.Dir); err != nil {
 		n.log.Warn("scratch files of a test stay", "err", err)
 	}
