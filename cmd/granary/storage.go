@@ -16,11 +16,7 @@ import (
 // would delete.
 func (a *app) giveUp(ctx context.Context, c *gateway.Client, refs []node.Ref, dryRun bool) error {
 	for _, ref := range refs {
-		text := ref.Prefix
-		if ref.Prefix == "" {
-			text = ref.ID.String()
-		}
-		b, err := c.Block(ctx, text)
+		b, err := c.Block(ctx, ref.String())
 		if err == nil && !dryRun {
 			err = c.Unpin(ctx, b.ID)
 		}

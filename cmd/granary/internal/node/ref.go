@@ -81,6 +81,19 @@ func ReadTorrent(path string) (erasure.Bundle, error) {
 	return b, nil
 }
 
+// String returns r as ParseRef reads it; of a .torrent file, the ID.
+func (r Ref) String() string {
+	switch {
+	case r.Name != "":
+		return "@" + r.Name
+	case r.Index != nil:
+		return "#" + strconv.FormatUint(*r.Index, 10)
+	case r.Prefix != "":
+		return r.Prefix
+	}
+	return r.ID.String()
+}
+
 func isHex(s string) bool {
 	for _, c := range s {
 		if !strings.ContainsRune("0123456789abcdefABCDEF", c) {
