@@ -132,7 +132,9 @@ func (s *State) checkNaming(tx Tx, sender account) error {
 	if !owned {
 		record.Until = now
 	}
-	if record.Until+int64(n.Terms)*term > now+MaxTerms*term {
+	// Without terms nothing is paid ahead: a vote for shorter terms must not take
+	// the use of a name from those who paid before.
+	if n.Terms > 0 && record.Until+int64(n.Terms)*term > now+MaxTerms*term {
 		return fmt.Errorf("%w: a name is paid for at most %d terms ahead", ErrKeep, MaxTerms)
 	}
 	if n.Target == (erasure.ID{}) {

@@ -77,6 +77,25 @@ func TestNamePriceIsTheParameters(t *testing.T) {
 	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost}))
 }
 
+func TestShorterTermsLeaveNamesThatArePaidFor(t *testing.T) {
+	n := newNode(t, testGenesis())
+	a := record("a", 1000, 1)
+	n.accept(t, announce(t, "carol", 1, a))
+	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 10, Pay: 10 * nameCost}))
+	p := n.Params()
+	p.NameTerm /= 2
+	at := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeParams, Params: p}))
+	for v := 1; n.Params() != p && v < 3; v++ {
+		n.accept(t, vote(t, v, 1, at, true))
+	}
+	if n.Params() != p {
+		t.Fatal("the terms are not shorter")
+	}
+	n.refuse(t, naming(t, "alice", 2, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost}), ledger.ErrKeep)
+	n.accept(t, naming(t, "alice", 2, ledger.Naming{Name: "x", Target: a.ID()}))
+	n.accept(t, naming(t, "alice", 3, ledger.Naming{Name: "x", Owner: ledger.KeyOf(key("bob"))}))
+}
+
 func TestNamesAreOfFewCharacters(t *testing.T) {
 	for _, good := range []string{"a", "0", "a-b", "era1-mainnet-00000", strings.Repeat("n", ledger.MaxName)} {
 		if err := ledger.CheckName(good); err != nil {

@@ -880,7 +880,7 @@ func (l *refLedger) checkNaming(tx refTx, account refAccount) uint32 {
 		return refNotOwner
 	case tx.credits != tx.terms*l.params[refNameCost], tx.credits > account.credits:
 		return refCredits
-	case until+tx.terms*term > l.now+10*term:
+	case tx.terms > 0 && until+tx.terms*term > l.now+10*term:
 		return refKeep
 	case len(tx.target) > 0 && l.blocks[erasure.ID(tx.target)] == nil:
 		return refUnknown
