@@ -95,7 +95,7 @@ var rules = []rule{
 	{ledger.ErrCredits, Failure, "the publisher key needs credits: `granary credit` shows what it has"},
 	{ledger.ErrPending, TryAgain, "wait until this key's last block is certified or has expired"},
 	{ledger.ErrFull, TryAgain, "wait until blocks announced before are certified"},
-	{ledger.ErrKeep, Usage, "choose a smaller --keep"},
+	{ledger.ErrKeep, Usage, "choose a smaller --keep, or fewer --terms of a name"},
 	{ledger.ErrNonce, TryAgain, "run it again"},
 	{ledger.ErrWaiting, TryAgain, "wait until what this key sent before is in the ledger"},
 	{ledger.ErrNotOwner, Failure, "`granary name show NAME` tells whose it is, and until when"},
