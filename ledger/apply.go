@@ -94,8 +94,8 @@ func (s *State) nextHeight(millis int64) (*writer, error) {
 	return s.writer()
 }
 
-// expire ends the announcements whose time has come. They were made, and so
-// expire, in the order of the log: Open never looks back.
+// expire ends the announcements whose time has come, in the order of the log: one
+// with a shorter window waits for those before it, so that Open never looks back.
 func (w *writer) expire() error {
 	for ; w.meta.Open < w.meta.Size; w.meta.Open++ {
 		var a announced

@@ -110,7 +110,7 @@ func (h history) change(n *ledger.State) ledger.Change {
 		p := n.Params()
 		p.NameCost = rapid.SampledFrom([]int64{p.NameCost, p.NameCost + 1, 0}).Draw(h.T, "cost")
 		p.Allowance /= 2
-		p.AnnounceWindow += time.Second
+		p.AnnounceWindow = rapid.SampledFrom([]time.Duration{p.AnnounceWindow + time.Second, time.Second}).Draw(h.T, "window")
 		if rapid.IntRange(0, 3).Draw(h.T, "fixed") == 0 {
 			p.Custody = 65 - p.Custody
 		}

@@ -698,13 +698,16 @@ func (l *refLedger) pending(id erasure.ID) (count int, bytes int64) {
 func (l *refLedger) apply(millis int64, txs [][]byte) []uint32 {
 	l.height++
 	l.now = max(l.now, min(millis, 253_402_300_799_999))
+	held := false // by one before that is still pending
 	for index := range uint64(len(l.entries)) {
 		a := l.announcements[index]
 		switch {
 		case a == nil || a.status != "pending":
 		case a.height+1 == l.height:
 			a.deadline = l.now + l.params[refAnnounceWindow]
-		case l.now >= a.deadline:
+		case l.now < a.deadline || held:
+			held = true
+		default:
 			a.status = "expired"
 			l.accounts[a.tx.sender].pending = 0
 			l.outcome(3, index, a)
