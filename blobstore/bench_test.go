@@ -124,36 +124,3 @@ func BenchmarkImport(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkOpen2000Blocks(b *testing.B) {
-	dir := b.TempDir()
-	s := open(b, dir, blobstore.Config{})
-	var wg sync.WaitGroup
-	for worker := range 8 {
-		wg.Go(func() {
-			for i := worker; i < 2000; i += 8 {
-				data := fmt.Appendf(nil, "block %d", i)
-				if _, err := s.Import(b.Context(), "block", bytes.NewReader(data), nil); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		s, err := blobstore.Open(b.Context(), dir, blobstore.Config{Quota: 1 << 40})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if n := len(s.Blocks()); n != 2000 {
-			b.Fatalf("%d blocks", n)
-		}
-		if err := s.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

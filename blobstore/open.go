@@ -10,11 +10,17 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"granary/erasure"
 )
 
 // stagingPrefix marks a folder that is being filled and not yet a block.
 const stagingPrefix = ".staging-"
+
+// loadsAtOnce is how many blocks are looked at together: a disk that seeks
+// sorts them.
+const loadsAtOnce = 8
 
 // Open opens the store in dir, making the folder if there is none. It returns
 // an error wrapping ErrLocked, and naming the file, when another process has
@@ -93,14 +99,14 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, dele
 	if err != nil {
 		return err
 	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(loadsAtOnce)
 	for _, d := range names {
-		if err := ctx.Err(); err != nil {
-			return err
+		if gctx.Err() != nil {
+			break
 		}
 		if strings.HasPrefix(d.Name(), stagingPrefix) {
-			if err := os.RemoveAll(filepath.Join(s.blocks, d.Name())); err != nil {
-				return err
-			}
+			group.Go(func() error { return os.RemoveAll(filepath.Join(s.blocks, d.Name())) })
 			continue
 		}
 		id, err := erasure.ParseID(d.Name())
@@ -110,9 +116,13 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, dele
 		}
 		r := entries[id]
 		delete(entries, id)
-		if err := s.loadOne(ctx, id, r); err != nil {
-			return err
-		}
+		group.Go(func() error { return s.loadOne(gctx, id, r) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if s.index.fresh && len(s.byID)+len(s.damaged) > 0 {
 		s.log.Error("index was missing or damaged: it was made anew from the blocks, their notes are lost")
@@ -133,7 +143,9 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, dele
 func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
 	b, err := s.load(ctx, id, r)
 	if err == nil {
+		s.mu.Lock()
 		s.byID[id] = b
+		s.mu.Unlock()
 		return nil
 	}
 	if ctx.Err() != nil || errors.Is(err, ErrDiskFull) {
@@ -145,6 +157,8 @@ func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
 	}
 	s.log.Error("block cannot be used: left as it is", "block", id, "err", err)
 	s.quota.charge(n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.damaged[id] = damage{err: fmt.Errorf("%w: %s: %w", ErrDamaged, id, err), charged: n}
 	return nil
 }
