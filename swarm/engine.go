@@ -33,6 +33,7 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 	c.DisableTrackers, c.DisablePEX = true, true
 	c.DisableWebtorrent, c.DisableWebseeds = true, true
 	c.NoDefaultPortForwarding = true
+	c.AlwaysWantConns = true // gate counts them; a torrent that stands by is not in the engine yet
 	c.DefaultStorage = noStorage{}
 	c.Seed = true
 	c.Bep20, c.ExtendedHandshakeClientVersion = peerIDPrefix, clientVersion
@@ -61,9 +62,11 @@ func (s *Swarm) engineConfig() *torrent.ClientConfig {
 var extensions = torrent.LocalLtepProtocolMap{Index: []pp.ExtensionName{pp.ExtensionNameMetadata}, NumBuiltin: 1}
 
 // callbacks tell the Torrent concerned what its connections do. They run under
-// the engine's lock.
+// the engine's lock, but for the first two.
 func (s *Swarm) callbacks() torrent.Callbacks {
 	return torrent.Callbacks{
+		ReceiveEncryptedHandshakeSkeys: s.secretKeys,
+		CompletedHandshake:             func(_ *torrent.PeerConn, hash metainfo.Hash) { s.callUp(hash) },
 		PeerConnAdded: []func(*torrent.PeerConn){func(pc *torrent.PeerConn) {
 			pc.LocalLtepProtocolMap = &torrent.LocalLtepProtocolMap{Index: extensions.Index, NumBuiltin: extensions.NumBuiltin}
 			if t := s.torrentOf(&pc.Peer); t != nil {

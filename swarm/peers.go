@@ -149,6 +149,7 @@ func (s *Swarm) sweep() {
 		select {
 		case now := <-ticker.C:
 			s.dropIdle(now)
+			s.rest(now, maxResting)
 		case <-s.ctx.Done():
 			return
 		}
@@ -276,12 +277,14 @@ func (t *Torrent) received(from *torrent.Peer, piece int) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	p := t.peers[pc]
+	if p == nil {
+		return // a connection of the same torrent before it was removed
+	}
+	p.progress = now
 	t.begun.Add(piece)
 	t.stuck.Remove(piece)
 	if _, ok := t.moved[piece]; ok {
 		t.moved[piece] = now
-	}
-	if p := t.peers[pc]; p != nil {
-		p.progress = now
 	}
 }

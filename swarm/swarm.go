@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
@@ -91,6 +92,7 @@ type Swarm struct {
 	mu       sync.Mutex // guards what follows, and is held while adding
 	closed   bool
 	torrents map[erasure.ID]*Torrent
+	offered  map[metainfo.Hash]standby // by short hash; see Offer
 }
 
 // maxCommits bounds the pieces being committed at once, so that they share
@@ -109,7 +111,10 @@ func Open(cfg Config) (*Swarm, error) {
 	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultConns)
 	cfg.MaxDials = cmp.Or(cfg.MaxDials, DefaultDials)
-	s := &Swarm{cfg: cfg, log: cfg.Logger, commits: make(chan struct{}, maxCommits), torrents: map[erasure.ID]*Torrent{}}
+	s := &Swarm{
+		cfg: cfg, log: cfg.Logger, commits: make(chan struct{}, maxCommits),
+		torrents: map[erasure.ID]*Torrent{}, offered: map[metainfo.Hash]standby{},
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	gate, err := openGate(s.ctx, cfg, s.admits)
 	if err != nil {
@@ -193,12 +198,22 @@ func (s *Swarm) Add(b Block) (*Torrent, error) {
 	if err := bundle.Check(); err != nil {
 		return nil, fmt.Errorf("add block: %w", err)
 	}
-	id := bundle.Info.ID()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	t, err := s.addLocked(bundle, b)
+	if err != nil {
+		return nil, err
+	}
+	t.used, t.called = time.Now(), false
+	return t, nil
+}
+
+// addLocked returns the torrent there is, or a new one. s.mu is held.
+func (s *Swarm) addLocked(bundle erasure.Bundle, b Block) (*Torrent, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
+	id := bundle.Info.ID()
 	if t, ok := s.torrents[id]; ok {
 		return t, nil
 	}
@@ -228,17 +243,23 @@ func (s *Swarm) Torrent(id erasure.ID) (*Torrent, bool) {
 // returns. Removing what is not there does nothing.
 func (s *Swarm) Remove(id erasure.ID) {
 	s.mu.Lock()
+	delete(s.offered, shortHash(id))
 	t, ok := s.torrents[id]
 	if !ok || s.closed {
 		s.mu.Unlock()
 		return
 	}
-	delete(s.torrents, id)
-	t.end()
-	t.handle.Drop()
-	s.byHash.Delete(shortHash(id))
+	s.dropLocked(t)
 	s.mu.Unlock()
 	t.release()
+}
+
+// dropLocked takes t out of the engine; s.mu is held. The caller releases t.
+func (s *Swarm) dropLocked(t *Torrent) {
+	delete(s.torrents, t.id)
+	t.end()
+	t.handle.Drop()
+	s.byHash.Delete(shortHash(t.id))
 }
 
 // Banned returns the addresses that sent wrong bytes, those of Config.Banned

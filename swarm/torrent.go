@@ -28,6 +28,9 @@ type Torrent struct {
 
 	anyway atomic.Int64 // ServeAnyway not yet done; changes with swarm.serving held
 
+	used   time.Time // guarded by swarm.mu: when somebody last was at it, see rest
+	called bool      // guarded by swarm.mu: only peers asked for it, see callUp
+
 	applying sync.Mutex // held, above the engine's lock, while priorities are set
 
 	mu         sync.Mutex // innermost; guards what follows

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -213,11 +212,7 @@ func (n *Node) resume() error {
 // seed serves what b holds, and names us in the DHT as a holder of whole
 // blocks, unless we are here only for one command.
 func (n *Node) seed(b *blobstore.Block) error {
-	t, err := n.swarm.Add(b)
-	if err != nil {
-		return fmt.Errorf("seed %s: %w", b.ID().Short(), err)
-	}
-	t.Refresh()
+	n.swarm.Offer(b.ID(), b)
 	n.provide(b)
 	return nil
 }
