@@ -953,13 +953,7 @@ func (l *refLedger) checkVote(tx refTx) uint32 {
 	if slices.Contains(p.voters, voter) == tx.approve {
 		return refAttested
 	}
-	voters := slices.Clone(p.voters)
-	if tx.approve {
-		voters = append(voters, voter)
-	} else {
-		voters = slices.DeleteFunc(voters, func(v ledger.PublicKey) bool { return v == voter })
-	}
-	if power, total := l.carried(voters); 3*power > 2*total {
+	if power, total := l.carried(append(slices.Clone(p.voters), voter)); tx.approve && 3*power > 2*total {
 		_, code := l.changed(p.change)
 		return code
 	}
