@@ -148,7 +148,7 @@ func TestParametersChangeByVote(t *testing.T) {
 		t.Errorf("parameters %+v, want %+v", n.Params(), p)
 	}
 	n.refuse(t, announce(t, "alice", 1, record("large", 1<<20+1, 1)), ledger.ErrFull)
-	n.accept(t, announce(t, "newcomer", 1, record("a", 1000, 1)), naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 7}))
+	n.accept(t, announce(t, "newcomer", 1, record("a", 1000, 1)), namingFor(t, "alice", 1, 7, ledger.Naming{Name: "x", Terms: 1}))
 }
 
 // TestPowerCountsByTheSetOfTheAnnouncement changes the set while a block is

@@ -34,6 +34,7 @@ func key(name string, args ...any) ed25519.PrivateKey {
 
 func testGenesis(validators int) ledger.Genesis {
 	g := ledger.Genesis{ChainID: "granary-test", Time: genesisTime, Params: ledger.DevnetParams()}
+	g.Params.Fee = 0
 	for i := range validators {
 		g.Validators = append(g.Validators, ledger.Validator{
 			Name: fmt.Sprintf("validator %d", i), Power: 1,

@@ -92,7 +92,7 @@ var rules = []rule{
 	{light.ErrClock, Failure, "set this machine's clock"},
 	{light.ErrLying, Mismatch, "ask other providers: get a newer network file"},
 	{ledger.ErrMalformed, Usage, "names are 1 to 63 of a-z, 0-9 and -; keys are 64 hex digits, as `granary keys` prints them"},
-	{ledger.ErrCredits, Failure, "the publisher key needs credits: `granary credit` shows what it has"},
+	{ledger.ErrCredits, Failure, "`granary credit` shows what the key has and what the fee is; credits come by transfer or by vote"},
 	{ledger.ErrPending, TryAgain, "wait until this key's last block is certified or has expired"},
 	{ledger.ErrFull, TryAgain, "wait until blocks announced before are certified"},
 	{ledger.ErrKeep, Usage, "choose a smaller --keep, or fewer --terms of a name"},

@@ -140,6 +140,7 @@ func differences(a, b ledger.Params) string {
 		{"vote_window", a.VoteWindow, b.VoteWindow},
 		{"name_term", a.NameTerm, b.NameTerm},
 		{"name_cost", a.NameCost, b.NameCost},
+		{"fee", a.Fee, b.Fee},
 	} {
 		if p.old != p.new {
 			out += fmt.Sprintf(", %s %v (now %v)", p.name, p.new, p.old)
