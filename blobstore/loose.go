@@ -143,13 +143,10 @@ func (b *Block) recheckLoose(d *description) error {
 	for _, row := range rows {
 		piece := b.g.PieceOf(row)
 		first, _ := b.g.PieceSpan(piece)
-		_, err := b.readAt(piece, data, int64(row-first)*erasure.RowSize)
-		if err == nil {
-			err = d.verifier.Combination(row, data)
-		} else if !isDamage(err) {
+		if _, err := b.readAt(piece, data, int64(row-first)*erasure.RowSize); err != nil {
 			return err
 		}
-		if err != nil {
+		if err := d.verifier.Combination(row, data); err != nil {
 			b.mu.Lock()
 			delete(b.loose, row)
 			b.mu.Unlock()

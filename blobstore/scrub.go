@@ -241,8 +241,7 @@ func (b *Block) examine(piece int, gated bool) error {
 }
 
 // doubt looks at a held piece again with nobody else there, and quarantines it
-// if it does not verify or the disk does not give it. What else is in the way of
-// looking is the error.
+// if it does not verify or cannot be read.
 func (b *Block) doubt(ctx context.Context, piece int) error {
 	ctx, leave, err := b.s.enter(ctx)
 	if err != nil {
@@ -260,8 +259,8 @@ func (b *Block) doubt(ctx context.Context, piece int) error {
 		return nil
 	}
 	cause := b.examine(piece, false)
-	if cause == nil || !isDamage(cause) {
-		return cause
+	if cause == nil {
+		return nil
 	}
 	one := erasure.NewPieceSet(b.g.Pieces())
 	one.Add(piece)

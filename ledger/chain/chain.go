@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	abci "github.com/cometbft/cometbft/abci/types"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"github.com/cometbft/cometbft/mempool"
 	"github.com/cometbft/cometbft/node"
@@ -66,27 +65,15 @@ type Chain struct {
 // lacks. Besides configuration errors
 // it returns ErrPortInUse, ErrLocked or ErrGenesis.
 func Open(ctx context.Context, cfg Config) (*Chain, error) {
-	c, err := prepare(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open chain: %w", err)
-	}
-	if err := c.start(ctx); err != nil {
-		return nil, fmt.Errorf("open chain: %w", errors.Join(err, c.Close()))
-	}
-	return c, nil
-}
-
-// prepare opens what is in cfg.Dir.
-func prepare(cfg Config) (*Chain, error) {
 	if err := checkConfig(cfg); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open chain: %w", err)
 	}
 	port, err := freePort(cfg.IP, cfg.Port)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open chain: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "data"), 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open chain: %w", err)
 	}
 	c := &Chain{
 		cfg: cfg, port: port,
@@ -95,33 +82,30 @@ func prepare(cfg Config) (*Chain, error) {
 		commits: newSignal(),
 	}
 	c.close = sync.OnceValue(c.shut)
-	c.db, err = openStore(filepath.Join(cfg.Dir, "state.db"), cfg.Genesis)
-	return c, err
-}
-
-// start runs the engine over the open state.
-func (c *Chain) start(ctx context.Context) error {
-	signer, err := openSigner(c.cfg)
-	if err != nil {
-		return err
+	if c.db, err = openStore(filepath.Join(cfg.Dir, "state.db"), cfg.Genesis); err != nil {
+		return nil, fmt.Errorf("open chain: %w", err)
 	}
-	return c.run(ctx, c.application(), signer)
+	if err := c.start(ctx); err != nil {
+		return nil, fmt.Errorf("open chain: %w", errors.Join(err, c.Close()))
+	}
+	return c, nil
 }
 
-func (c *Chain) application() *app {
-	c.stores.app = &app{db: c.db, commits: c.commits, halted: c.halt}
-	return c.stores.app
-}
-
-// run assembles the engine of what decides and what signs, and starts it.
-func (c *Chain) run(ctx context.Context, a abci.Application, signer types.PrivValidator) (err error) {
+// start assembles the engine over the open state.
+func (c *Chain) start(ctx context.Context) (err error) {
 	// The engine panics if its stores and the state cannot be brought together.
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", ErrHalted, p)
 		}
 	}()
+	a := &app{db: c.db, commits: c.commits, halted: c.halt}
+	c.stores.app = a
 	peers, err := parsePeers(c.cfg.Peers)
+	if err != nil {
+		return err
+	}
+	signer, err := openSigner(c.cfg)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func testGenesis(n int, heartbeat time.Duration) ledger.Genesis {
 		Time:    time.Now().UTC().Truncate(time.Second),
 		Params:  ledger.DevnetParams(),
 	}
-	g.Params.Heartbeat, g.Params.Fee = heartbeat, 0
+	g.Params.Heartbeat = heartbeat
 	for i := range n {
 		g.Validators = append(g.Validators, ledger.Validator{
 			Name: fmt.Sprintf("validator %d", i), Power: 1,

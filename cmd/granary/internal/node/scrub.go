@@ -102,9 +102,6 @@ func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (ScrubSummary,
 		if ctx.Err() != nil {
 			return sum, ctx.Err()
 		}
-		if _, err := s.store.Block(id); errors.Is(err, blobstore.ErrNotFound) {
-			continue // dropped meanwhile
-		}
 		sum.add(r)
 		visit(r)
 	}
@@ -242,12 +239,7 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 		}
 		return nil
 	}
-	same := func(ctx context.Context) error {
-		if err := t.Fetch(ctx, b.Quarantined()); err != nil {
-			return err
-		}
-		return n.rebuild(ctx, b) // it may be whole again
-	}
+	same := func(ctx context.Context) error { return t.Fetch(ctx, b.Quarantined()) }
 	enough := func(ctx context.Context) error {
 		if err := t.FetchAny(ctx, nil); err != nil {
 			return err

@@ -84,8 +84,7 @@ func (n *Node) Status() (Status, error) {
 	s.Ledger, s.Validator, s.Abstains = n.ledger, n.chain != nil, n.abstains
 	s.Backlog = len(n.pending) + len(n.waiting) + len(n.later)
 	n.mu.Unlock()
-	known := n.Peers()
-	s.Peers, s.Reach = known.Peers, known.Reach
+	s.Peers, s.Reach = n.Peers().Peers, n.reach()
 	if n.cfg.Publisher != nil {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
