@@ -137,7 +137,7 @@ func (r contentReader) ReadAt(p []byte, off int64) (int, error) {
 		piece := int(off / r.b.g.PieceLength())
 		within := off % r.b.g.PieceLength()
 		n := min(int64(len(p)-done), pieceBytes(r.b.g, piece)-within)
-		m, err := r.b.read(piece, p[done:done+int(n)], within, true)
+		m, err := r.b.serve(piece, p[done:done+int(n)], within, true)
 		done, off = done+m, off+int64(m)
 		if err != nil {
 			return done, err

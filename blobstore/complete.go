@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 
@@ -44,7 +45,7 @@ func (b *Block) Complete(ctx context.Context, progress erasure.Progress) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if !errors.Is(err, erasure.ErrNotClean) {
+	if !errors.Is(err, erasure.ErrNotClean) && !errors.Is(err, syscall.EIO) {
 		return fmt.Errorf("complete %s: %w", b.id, err)
 	}
 	// The publisher is blamed only when the disk is not at fault.
@@ -52,6 +53,18 @@ func (b *Block) Complete(ctx context.Context, progress erasure.Progress) error {
 		return fmt.Errorf("complete %s: %w", b.id, rot)
 	}
 	return fmt.Errorf("complete %s: %w", b.id, err)
+}
+
+// confirm makes a block whole that holds all pieces and was never found clean.
+// The caller has excluded others.
+func (b *Block) confirm(ctx context.Context) error {
+	b.mu.Lock()
+	ready := !b.clean && b.held.Count() == b.g.Pieces()
+	b.mu.Unlock()
+	if !ready {
+		return nil
+	}
+	return b.makeWhole(func() (erasure.Bundle, error) { return b.recover(ctx, nil) })
 }
 
 // missing returns the pieces that are not held.
@@ -167,7 +180,7 @@ func notHeld(f io.WriterAt, have func(row int) bool, first int) *rowWriter {
 }
 
 // recheck verifies every held piece and quarantines those that fail. It returns
-// the first such *PieceError. The caller has excluded others.
+// the first such error. The caller has excluded others.
 func (b *Block) recheck(ctx context.Context) error {
 	d, err := b.describe()
 	if err != nil {
@@ -182,10 +195,14 @@ func (b *Block) recheck(ctx context.Context) error {
 			return err
 		}
 		data := (*buf)[:pieceBytes(b.g, p)]
-		if _, err := b.readAt(p, data, 0); err != nil {
+		_, err := b.readAt(p, data, 0)
+		if err == nil {
+			err = b.check(d, p, data)
+		}
+		if err != nil && !isDamage(err) {
 			return err
 		}
-		if err := b.check(d, p, data); err != nil {
+		if err != nil {
 			rotten.Add(p)
 			if first == nil {
 				first = err

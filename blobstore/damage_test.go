@@ -257,10 +257,40 @@ func TestTruncatedFilesLoseOnlyTheirPieces(t *testing.T) {
 	}
 }
 
+// lose removes a block's folder, and leaves something beside it: an empty folder
+// of blocks would be a disk that is not mounted.
+func lose(t *testing.T, folder string) {
+	t.Helper()
+	remove(t, folder)
+	if err := os.Mkdir(filepath.Join(filepath.Dir(folder), "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAbsentBlocksAreNotTakenForLost: else a node would fetch all of an archive
+// again, onto the disk that the folder is on now.
+func TestAbsentBlocksAreNotTakenForLost(t *testing.T) {
+	e := encode(t, 36, 100)
+	dir, _ := stored(t, e)
+	blocks := filepath.Join(dir, "blocks")
+	if err := os.Rename(blocks, blocks+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := blobstore.Open(t.Context(), dir, blobstore.Config{})
+		wantErr(t, "open", err, blobstore.ErrAbsent)
+	}
+	remove(t, blocks)
+	if err := os.Rename(blocks+".away", blocks); err != nil {
+		t.Fatal(err)
+	}
+	wantWhole(t, open(t, dir, blobstore.Config{}), e)
+}
+
 func TestMissingFolderKeepsItsNotes(t *testing.T) {
 	e := encode(t, 37, 100)
 	dir, folder := stored(t, e)
-	remove(t, folder)
+	lose(t, folder)
 	s := open(t, dir, blobstore.Config{})
 	_, err := s.Block(e.id())
 	wantErr(t, "block", err, blobstore.ErrDamaged)

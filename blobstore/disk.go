@@ -101,7 +101,8 @@ func makeDirs(dir string) error {
 }
 
 // diskUsage is what path and everything below it takes on disk. What without,
-// which may be nil, says of is left out, folders but for path with all below.
+// which may be nil, says of is left out, folders but for path with all below,
+// and so is what we may not or cannot look at: lost+found is root's.
 func diskUsage(path string, without func(string, fs.DirEntry) bool) (int64, error) {
 	var total int64
 	err := filepath.WalkDir(path, func(at string, d fs.DirEntry, err error) error {
@@ -117,10 +118,10 @@ func diskUsage(path string, without func(string, fs.DirEntry) bool) (int64, erro
 				total += allocated(info)
 			}
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // deleted while we walked
+		if at == path && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
-		return err
+		return nil // or it was deleted while we walked
 	})
 	return total, err
 }

@@ -15,6 +15,7 @@ var (
 	ErrNotFound  = errors.New("no such block in the store")
 	ErrAmbiguous = errors.New("more than one block has this prefix")
 	ErrDamaged   = errors.New("stored block is damaged") // Put its bundle again to mend it
+	ErrAbsent    = errors.New("the index lists blocks, and none of them is in the folder of blocks")
 	ErrNotHeld   = errors.New("piece is not held")
 	ErrHeld      = errors.New("piece is held and immutable") // safe to ignore
 	ErrPiece     = errors.New("no such piece, row or range in the block")
@@ -48,6 +49,16 @@ func (e *PieceError) Error() string {
 }
 
 func (e *PieceError) Unwrap() error { return e.Err }
+
+// errUnreadable marks bytes of a stored piece that the disk did not give.
+var errUnreadable = errors.New("stored bytes cannot be read")
+
+// isDamage reports whether err, of reading and checking a piece, says that the
+// piece is bad, and not that something else is in the way.
+func isDamage(err error) bool {
+	_, wrong := errors.AsType[*PieceError](err)
+	return wrong || errors.Is(err, errUnreadable)
+}
 
 // diskError adds ErrDiskFull to what the system says when space runs out.
 func diskError(err error) error {

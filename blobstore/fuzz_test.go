@@ -1,7 +1,11 @@
 package blobstore_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -79,9 +83,17 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// writeEntry makes an index with one raw entry, as docs/spec/store.md has it.
+// withSum returns an index entry with its checksum.
+func withSum(key, entry []byte) []byte {
+	sum := crc32.Checksum(append(bytes.Clone(key), entry...), crc32.MakeTable(crc32.Castagnoli))
+	return binary.LittleEndian.AppendUint32(bytes.Clone(entry), sum)
+}
+
+// writeEntry makes an index with one raw entry, to which it adds the checksum,
+// as docs/spec/store.md has it.
 func writeEntry(t *testing.T, path string, key, entry []byte) {
 	t.Helper()
+	entry = withSum(key, entry)
 	db, err := bbolt.Open(path, 0o644, &bbolt.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +113,40 @@ func writeEntry(t *testing.T, path string, key, entry []byte) {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestIndexEntryIsAsSpecified: the examples in docs/spec/store.md, and what the
+// store writes.
+func TestIndexEntryIsAsSpecified(t *testing.T) {
+	id := make([]byte, 32)
+	for i := range id {
+		id[i] = byte(i)
+	}
+	spec, err := os.ReadFile("../docs/spec/store.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range [][]byte{{0, 0xa4}, {2, 0xa4, 0x10}} {
+		if want := fmt.Sprintf("`% x`", withSum(id, entry)); !bytes.Contains(spec, []byte(want)) {
+			t.Errorf("the specification has no %s", want)
+		}
+	}
+	e := encode(t, 61, 3*erasure.RowSize)
+	dir, _ := stored(t, e, 0, 2, 5)
+	db, err := bbolt.Open(filepath.Join(dir, "index.db"), 0o644, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(func(tx *bbolt.Tx) error {
+		key := e.id()
+		if got, want := tx.Bucket([]byte("blocks")).Get(key[:]), withSum(key[:], []byte{0, 0xa4}); !bytes.Equal(got, want) {
+			t.Errorf("entry % x, want % x", got, want)
+		}
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -38,7 +40,10 @@ var (
 
 var rebuiltKey = []byte("rebuilt") // in meta → i64, Unix seconds
 
-var errIndexDamaged = errors.New("index is damaged")
+var (
+	errIndexDamaged = errors.New("index is damaged")
+	errIndexPage    = fmt.Errorf("%w: a page of it cannot be used", errIndexDamaged) // see guard
+)
 
 // A state is what the index says about a block.
 type state struct {
@@ -81,7 +86,9 @@ const (
 	flagBad   // a second bitfield follows
 )
 
-func (st state) encode() []byte {
+// encode returns the entry of block id. A checksum ends it: one altered bit
+// would make us forget a piece, or claim one.
+func (st state) encode(id erasure.ID) []byte {
 	var flags byte
 	if st.clean {
 		flags |= flagClean
@@ -93,15 +100,25 @@ func (st state) encode() []byte {
 	if flags&flagBad != 0 {
 		b = append(b, st.bad.Bytes()...)
 	}
-	return b
+	return binary.LittleEndian.AppendUint32(b, entrySum(id, b))
 }
 
-// parseState reads the entry of a block of n pieces; the sets are copies.
-func parseState(n int, b []byte) (state, error) {
+// entrySum is the CRC-32C of an ID and its entry.
+func entrySum(id erasure.ID, b []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Checksum(id[:], table), table, b)
+}
+
+// parseState reads the entry of block id, of n pieces; the sets are copies.
+func parseState(id erasure.ID, n int, b []byte) (state, error) {
 	st := newState(n)
 	size := len(st.held.Bytes())
-	if len(b) < 1+size || b[0] > flagClean|flagBad {
+	if len(b) < 1+size+4 || b[0] > flagClean|flagBad {
 		return st, fmt.Errorf("%w: entry of %d bytes", errIndexDamaged, len(b))
+	}
+	b, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
+	if entrySum(id, b) != sum {
+		return st, fmt.Errorf("%w: checksum of an entry", errIndexDamaged)
 	}
 	var err error
 	st.clean = b[0]&flagClean != 0
@@ -134,6 +151,7 @@ type index struct {
 	db     *bbolt.DB
 	file   *os.File    // bbolt's own, to ask for its length
 	failed atomic.Bool // see update
+	broken atomic.Bool // see guard
 	fresh  bool        // it was made just now
 }
 
@@ -141,40 +159,56 @@ type index struct {
 // damage shows now: errIndexDamaged. Another process has it: ErrLocked.
 func openIndex(path string) (ix *index, entries map[erasure.ID]record, deleted []erasure.ID, err error) {
 	var file *os.File
-	// bbolt reads by mmap and checks little: a bad page panics, and a page
-	// beyond the end of a truncated file is a fault.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil {
-			ix, err = nil, fmt.Errorf("%w: %v", errIndexDamaged, p)
-		}
 		if err != nil && file != nil {
 			_ = file.Close() // again when bbolt did; after a panic it did not
 		}
 	}()
+	err = guard(func() error {
+		ix, entries, deleted, err = readIndex(path, &file)
+		return err
+	})
+	return ix, entries, deleted, err
+}
+
+// guard runs f, which reads the index. bbolt reads by mmap and checks little: a
+// bad page panics, and one that the disk does not give is a fault. Either is
+// errIndexPage here, and bbolt's locks may stay held.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errIndexPage, p)
+		}
+	}()
+	return f()
+}
+
+// readIndex is openIndex; file is bbolt's from when it is open.
+func readIndex(path string, file **os.File) (ix *index, entries map[erasure.ID]record, deleted []erasure.ID, err error) {
 	db, err := bbolt.Open(path, 0o644, &bbolt.Options{
 		Timeout:      lockWait,
 		FreelistType: bbolt.FreelistMapType,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag, mode)
-			file = f
+			*file = f
 			return f, err
 		},
 	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, nil, nil, fmt.Errorf("%w: %s", ErrLocked, path)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
-		errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrInvalidMapping):
-		return nil, nil, nil, fmt.Errorf("%w: %w", errIndexDamaged, err)
 	case err != nil:
-		return nil, nil, nil, diskError(err)
+		if _, system := errors.AsType[syscall.Errno](err); system {
+			return nil, nil, nil, diskError(err)
+		}
+		return nil, nil, nil, fmt.Errorf("%w: %w", errIndexDamaged, err) // it is no bbolt file
 	}
 	// Whoever held the lock before may have put the file aside as damaged.
-	if same, err := isFileAt(file, path); err != nil || !same {
+	if same, err := isFileAt(*file, path); err != nil || !same {
 		return nil, nil, nil, errors.Join(fmt.Errorf("%w: %s", ErrLocked, path), err, db.Close())
 	}
-	ix = &index{db: db, file: file}
+	ix = &index{db: db, file: *file}
 	if err := ix.prepare(); err != nil {
 		return nil, nil, nil, errors.Join(err, db.Close())
 	}
@@ -254,9 +288,10 @@ func (ix *index) load() (entries map[erasure.ID]record, deleted []erasure.ID, er
 		if err := tx.Bucket(notesBucket).ForEach(func(k, v []byte) error { return nil }); err != nil {
 			return err
 		}
-		return tx.Bucket(deletedBucket).ForEach(func(k, _ []byte) error {
-			if len(k) != len(erasure.ID{}) {
-				return fmt.Errorf("%w: key of %d bytes", errIndexDamaged, len(k))
+		return tx.Bucket(deletedBucket).ForEach(func(k, v []byte) error {
+			// Nothing is deleted for the sake of an altered page.
+			if len(k) != len(erasure.ID{}) || len(v) > 0 || tx.Bucket(blocksBucket).Get(k) != nil {
+				return fmt.Errorf("%w: %x is not to be deleted", errIndexDamaged, k)
 			}
 			deleted = append(deleted, erasure.ID(k))
 			return nil
@@ -277,8 +312,37 @@ func (ix *index) length() int64 {
 // put writes a block's entry.
 func (ix *index) put(id erasure.ID, st state) error {
 	return ix.update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(blocksBucket).Put(id[:], st.encode())
+		return tx.Bucket(blocksBucket).Put(id[:], st.encode(id))
 	})
+}
+
+// view runs f in a transaction that reads.
+func (ix *index) view(f func(*bbolt.Tx) error) error {
+	if ix.broken.Load() {
+		return ErrFailed
+	}
+	return ix.guard(func() error { return ix.db.View(f) })
+}
+
+// guard runs f, which uses the open index; what guards it found damaged is not
+// touched again.
+func (ix *index) guard(f func() error) error {
+	err := guard(f)
+	if errors.Is(err, errIndexPage) {
+		ix.failed.Store(true)
+		ix.broken.Store(true)
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return err
+}
+
+// close releases the lock, which outlasts a broken index until the process ends:
+// bbolt's memory map has a part in it.
+func (ix *index) close() error {
+	if ix.broken.Load() {
+		return ix.file.Close() // bbolt may wait for ever
+	}
+	return ix.db.Close()
 }
 
 // update runs f in a transaction that is durable when update returns nil.
@@ -292,12 +356,14 @@ func (ix *index) update(f func(*bbolt.Tx) error) error {
 		return ErrFailed
 	}
 	var refused error
-	err := ix.db.Update(func(tx *bbolt.Tx) error {
-		refused = f(tx)
-		return refused
+	err := ix.guard(func() error {
+		return ix.db.Update(func(tx *bbolt.Tx) error {
+			refused = f(tx)
+			return refused
+		})
 	})
 	err = diskError(err)
-	if err == nil || refused != nil || errors.Is(err, ErrDiskFull) {
+	if err == nil || refused != nil || errors.Is(err, ErrDiskFull) || errors.Is(err, ErrFailed) {
 		return err
 	}
 	ix.failed.Store(true)
@@ -312,12 +378,12 @@ func change(tx *bbolt.Tx, id erasure.ID, n int, f func(*state)) error {
 	if v == nil {
 		return fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
-	st, err := parseState(n, v)
+	st, err := parseState(id, n, v)
 	if err != nil {
 		return err
 	}
 	f(&st)
-	return blocks.Put(id[:], st.encode())
+	return blocks.Put(id[:], st.encode(id))
 }
 
 // bury forgets all about a block but that its folder is to be removed.
@@ -351,7 +417,7 @@ func (ix *index) rest(id erasure.ID) error {
 
 // entry returns a copy of what there is of a block.
 func (ix *index) entry(id erasure.ID) (r record, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		r.state = bytes.Clone(tx.Bucket(blocksBucket).Get(id[:]))
 		r.pass = parsePass(tx.Bucket(scrubsBucket).Get(id[:]))
 		return nil

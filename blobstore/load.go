@@ -45,7 +45,7 @@ func (s *Store) load(ctx context.Context, id erasure.ID, r record) (*Block, erro
 	b.pass = r.pass
 	indexed := r.state != nil
 	if indexed {
-		st, err := parseState(b.g.Pieces(), r.state)
+		st, err := parseState(id, b.g.Pieces(), r.state)
 		if indexed = err == nil; indexed {
 			b.state = st
 		} else {
@@ -116,8 +116,12 @@ func (b *Block) fitFiles() (fileSizes, error) {
 
 // adopt finds out which pieces of a block that the index does not know are
 // there, by verifying them, and writes its entry. An Import that was cut short
-// after its last step leaves such a block, and so does a lost index.
+// after its last step leaves such a block, and so does a lost index. What is
+// written there and does not verify may have been held: it is quarantined, for
+// its good rows and for its repair.
 func (b *Block) adopt(ctx context.Context, sizes fileSizes) error {
+	b.s.adopting.Lock() // coding takes memory, and reading two blocks at once time
+	defer b.s.adopting.Unlock()
 	for p := range b.g.Pieces() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -129,13 +133,14 @@ func (b *Block) adopt(ctx context.Context, sizes fileSizes) error {
 		if size == 0 {
 			continue // nothing was ever written there
 		}
-		err := b.verify(p)
-		if bad := new(PieceError); errors.As(err, &bad) {
-			continue
-		} else if err != nil {
+		switch err := b.verify(p); {
+		case err == nil:
+			b.held.Add(p)
+		case !isDamage(err):
 			return err
+		case !b.blank(p):
+			b.bad.Add(p)
 		}
-		b.held.Add(p)
 	}
 	// They may still be in the page cache only.
 	for _, name := range []string{contentFile, parityFile} {
@@ -143,8 +148,32 @@ func (b *Block) adopt(ctx context.Context, sizes fileSizes) error {
 			return err
 		}
 	}
-	b.s.log.Warn("block was not in the index: its pieces were verified", "block", b.id, "pieces", b.held.Count())
-	return b.s.index.put(b.id, b.state)
+	b.s.log.Warn("block was not in the index: its pieces were verified", "block", b.id,
+		"pieces", b.held.Count(), "quarantined", b.bad.Count())
+	if err := b.s.index.put(b.id, b.state); err != nil {
+		return err
+	}
+	b.touched = b.held.Clone()
+	if err := b.confirm(ctx); err != nil && !errors.Is(err, erasure.ErrNotClean) {
+		return err
+	}
+	return nil
+}
+
+// blank reports whether nothing but zeros can be read of a piece.
+func (b *Block) blank(piece int) bool {
+	buf := b.s.buffer()
+	defer b.s.buffers.Put(buf)
+	data := (*buf)[:pieceBytes(b.g, piece)]
+	if _, err := b.readAt(piece, data, 0); err != nil {
+		return false
+	}
+	for _, c := range data {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // settle gives the space of pieces that are neither held nor quarantined back,

@@ -143,10 +143,13 @@ func (b *Block) recheckLoose(d *description) error {
 	for _, row := range rows {
 		piece := b.g.PieceOf(row)
 		first, _ := b.g.PieceSpan(piece)
-		if _, err := b.readAt(piece, data, int64(row-first)*erasure.RowSize); err != nil {
+		_, err := b.readAt(piece, data, int64(row-first)*erasure.RowSize)
+		if err == nil {
+			err = d.verifier.Combination(row, data)
+		} else if !isDamage(err) {
 			return err
 		}
-		if err := d.verifier.Combination(row, data); err != nil {
+		if err != nil {
 			b.mu.Lock()
 			delete(b.loose, row)
 			b.mu.Unlock()

@@ -46,7 +46,7 @@ func makeMany(t testing.TB, dir string, n int) {
 			if err != nil {
 				return err
 			}
-			if err := tx.Bucket([]byte("blocks")).Put(id[:], append([]byte{1}, held...)); err != nil {
+			if err := tx.Bucket([]byte("blocks")).Put(id[:], withSum(id[:], append([]byte{1}, held...))); err != nil {
 				return err
 			}
 			if err := tx.Bucket([]byte("notes")).Put(append(id[:], "own"...), []byte("pinned")); err != nil {

@@ -11,7 +11,7 @@ import (
 // Note returns a copy of what SetNote stored under key, nil if nothing.
 func (b *Block) Note(key string) []byte {
 	var value []byte
-	err := b.s.index.db.View(func(tx *bbolt.Tx) error {
+	err := b.s.index.view(func(tx *bbolt.Tx) error {
 		value = bytes.Clone(tx.Bucket(notesBucket).Get(b.noteKey(key)))
 		return nil
 	})

@@ -54,13 +54,13 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := syncDir(dir); err != nil { // the index's name, which bbolt leaves to us
-		return nil, errors.Join(fmt.Errorf("open store: %w", diskError(err)), s.index.db.Close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", diskError(err)), s.index.close())
 	}
 	s.quota = quota{limit: cfg.Quota, index: s.index.length, beside: s.beside}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.loadAll(ctx, entries, deleted); err != nil {
 		s.stop()
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.files.close(), s.index.db.Close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.files.close(), s.index.close())
 	}
 	s.writer.Go(s.writeCommits)
 	return s, nil
@@ -90,14 +90,17 @@ func (s *Store) openIndex(path string) (entries map[erasure.ID]record, deleted [
 
 // loadAll makes s.byID from the folders and the index's entries.
 func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, deleted []erasure.ID) error {
-	for _, id := range deleted {
-		if err := s.remove(id); err != nil {
-			return err
-		}
+	left, err := s.finishRemovals(deleted)
+	if err != nil {
+		return err
 	}
 	names, err := os.ReadDir(s.blocks)
 	if err != nil {
 		return err
+	}
+	if len(names) == 0 && len(entries) > 0 {
+		return fmt.Errorf("%w: %d blocks, %s; mount the disk that has them, or, if they are lost, remove %s",
+			ErrAbsent, len(entries), s.blocks, filepath.Join(s.dir, indexFile))
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(loadsAtOnce)
@@ -105,13 +108,22 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, dele
 		if gctx.Err() != nil {
 			break
 		}
+		path := filepath.Join(s.blocks, d.Name())
 		if strings.HasPrefix(d.Name(), stagingPrefix) {
-			group.Go(func() error { return os.RemoveAll(filepath.Join(s.blocks, d.Name())) })
+			group.Go(func() error {
+				if err := os.RemoveAll(path); err != nil {
+					s.leave(path, err)
+				}
+				return nil
+			})
 			continue
 		}
 		id, err := erasure.ParseID(d.Name())
 		if err != nil || id.String() != d.Name() {
-			s.log.Warn("not a block: left alone", "file", filepath.Join(s.blocks, d.Name()))
+			s.leave(path, errors.New("not a block"))
+			continue
+		}
+		if left[id] {
 			continue
 		}
 		r := entries[id]
@@ -138,6 +150,29 @@ func (s *Store) loadAll(ctx context.Context, entries map[erasure.ID]record, dele
 	return nil
 }
 
+// finishRemovals removes the folders of blocks that were deleted, and returns
+// those that cannot be removed now: the next Open tries again.
+func (s *Store) finishRemovals(deleted []erasure.ID) (left map[erasure.ID]bool, err error) {
+	left = make(map[erasure.ID]bool)
+	for _, id := range deleted {
+		if err := s.remove(id); errors.Is(err, ErrFailed) {
+			return nil, err
+		} else if err != nil {
+			left[id] = true
+			s.leave(s.folder(id), err)
+		}
+	}
+	return left, nil
+}
+
+// leave leaves something in the folder of blocks that is no block, but counts it.
+func (s *Store) leave(path string, why error) {
+	s.log.Warn("left alone", "file", path, "err", why)
+	if n, err := diskUsage(path, nil); err == nil {
+		s.quota.charge(n)
+	}
+}
+
 // loadOne loads a block or puts it among the damaged. Only what concerns the
 // whole store is an error.
 func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
@@ -153,7 +188,7 @@ func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
 	}
 	n, usageErr := diskUsage(s.folder(id), nil)
 	if usageErr != nil {
-		return usageErr
+		n = 0 // the disk does not even say what is there
 	}
 	s.log.Error("block cannot be used: left as it is", "block", id, "err", err)
 	s.quota.charge(n)

@@ -36,14 +36,18 @@ func (p pass) encode() []byte {
 	return binary.LittleEndian.AppendUint32(b, uint32(p.next))
 }
 
-// parsePass reads what encode wrote. What cannot be read is a block that was
-// never scrubbed: nothing is lost by that.
+// parsePass reads what encode wrote. What cannot be read, or lies in the future,
+// is a block that was never scrubbed: nothing is lost by that.
 func parsePass(b []byte) (p pass) {
 	if len(b) != 20 {
 		return pass{}
 	}
 	for i, t := range []*time.Time{&p.checked, &p.began} {
-		if sec := int64(binary.LittleEndian.Uint64(b[8*i:])); sec > 0 {
+		sec := int64(binary.LittleEndian.Uint64(b[8*i:]))
+		if sec > now().Unix() {
+			return pass{}
+		}
+		if sec > 0 {
 			*t = time.Unix(sec, 0)
 		}
 	}
@@ -56,7 +60,7 @@ func parsePass(b []byte) (p pass) {
 // knows any more why those blocks were kept.
 func (s *Store) Rebuilt() time.Time {
 	var at time.Time
-	err := s.index.db.View(func(tx *bbolt.Tx) error {
+	err := s.index.view(func(tx *bbolt.Tx) error {
 		if v := tx.Bucket(metaBucket).Get(rebuiltKey); len(v) == 8 {
 			at = time.Unix(int64(binary.LittleEndian.Uint64(v)), 0)
 		}

@@ -14,8 +14,21 @@ import (
 // ReadPieceAt reads from a held piece, or from one that was written to and is
 // not committed yet: a torrent engine reads those back to hash them. Other
 // pieces are ErrNotHeld. It reads like io.ReaderAt within the piece.
+//
+// A held piece whose bytes the disk does not give is quarantined, and the error
+// is a *PieceError.
 func (b *Block) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
-	return b.read(piece, p, off, false)
+	return b.serve(piece, p, off, false)
+}
+
+// serve reads for somebody outside, who must not be served unreadable pieces
+// again and again.
+func (b *Block) serve(piece int, p []byte, off int64, heldOnly bool) (int, error) {
+	n, err := b.read(piece, p, off, heldOnly)
+	if errors.Is(err, errUnreadable) {
+		err = b.rotten(piece, err)
+	}
+	return n, err
 }
 
 func (b *Block) read(piece int, p []byte, off int64, heldOnly bool) (int, error) {
@@ -62,7 +75,7 @@ func (b *Block) readAt(piece int, p []byte, off int64) (int, error) {
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %s of %s was truncated", ErrDamaged, name, b.id)
 	}
-	return n, err
+	return n, fmt.Errorf("%w: %w", errUnreadable, err)
 }
 
 // WritePieceAt writes into a piece that is not held; it is not durable, and not

@@ -16,7 +16,7 @@ import (
 	"granary/erasure"
 )
 
-// cutPower makes the ext4 that holds dir lose, from now on, all that is not on
+// cutPower makes the ext4 or XFS that holds dir lose, from now on, all that is not on
 // its disk yet, journal included: what a power failure does.
 func cutPower(dir string) error {
 	f, err := os.Open(dir)
@@ -24,8 +24,8 @@ func cutPower(dir string) error {
 		return err
 	}
 	defer f.Close()
-	const shutdown = 0x8004587d // EXT4_IOC_SHUTDOWN = _IOR('X', 125, __u32)
-	flags := uint32(2)          // EXT4_GOING_FLAGS_NOLOGFLUSH
+	const shutdown = 0x8004587d // EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN = _IOR('X', 125, __u32)
+	flags := uint32(2)          // EXT4_GOING_FLAGS_NOLOGFLUSH, XFS_FSOP_GOING_FLAGS_NOLOGFLUSH
 	if _, _, e := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&flags))); e != 0 {
 		return e
 	}
@@ -41,10 +41,24 @@ func run(t *testing.T, name string, args ...string) error {
 	return nil
 }
 
-// disk is an ext4 in a file, mounted.
+// disk is a file system in a file, mounted.
 type disk struct{ image, dir string }
 
+// newDisk makes an ext4.
 func newDisk(t *testing.T, bytes int64) disk {
+	t.Helper()
+	return newDiskOf(t, bytes, "mkfs.ext4", "-q", "-F")
+}
+
+// eachFileSystem runs a test on an ext4, and on an XFS where that can be made.
+func eachFileSystem(t *testing.T, test func(*testing.T, disk)) {
+	t.Run("ext4", func(t *testing.T) { test(t, newDisk(t, 32<<20)) })
+	t.Run("xfs", func(t *testing.T) { test(t, newDiskOf(t, 320<<20, "mkfs.xfs", "-q", "-f")) })
+}
+
+// newDiskOf makes a file system of so many bytes by a command that takes the
+// image as its last argument.
+func newDiskOf(t *testing.T, bytes int64, mkfs ...string) disk {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("mounting a file system needs root")
@@ -56,10 +70,10 @@ func newDisk(t *testing.T, bytes int64) disk {
 	if err := os.Truncate(d.image, bytes); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t, "mkfs.ext4", "-q", "-F", d.image); err != nil {
-		t.Skipf("no mkfs.ext4: %v", err)
+	if err := run(t, mkfs[0], append(mkfs[1:], d.image)...); err != nil {
+		t.Skipf("no file system can be made: %v", err)
 	}
-	if err := run(t, "mount", "-o", "loop", d.image, d.dir); err != nil {
+	if err := run(t, "mount", "-o", "loop,noatime", d.image, d.dir); err != nil {
 		t.Skipf("cannot mount: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(d.dir, 0) })
@@ -71,17 +85,20 @@ func (d disk) remount(t *testing.T) {
 	if err := syscall.Unmount(d.dir, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t, "mount", "-o", "loop", d.image, d.dir); err != nil {
+	if err := run(t, "mount", "-o", "loop,noatime", d.image, d.dir); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
+	eachFileSystem(t, powerCuts)
+}
+
+func powerCuts(t *testing.T, d disk) {
 	stride := 3
 	if testing.Short() {
 		stride = 20
 	}
-	d := newDisk(t, 32<<20)
 	for step := 1; ; step += stride {
 		dir := filepath.Join(d.dir, "store")
 		said, ended := runChild(t, dir, step, childCut+"=1")

@@ -163,7 +163,7 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 		if err := tx.Bucket(scrubsBucket).Put(id[:], block.pass.encode()); err != nil {
 			return err
 		}
-		return tx.Bucket(blocksBucket).Put(id[:], block.encode())
+		return tx.Bucket(blocksBucket).Put(id[:], block.encode(id))
 	}); err != nil {
 		if s.index.failed.Load() {
 			st.dir = "" // there may be an entry for it: Open will see
@@ -186,7 +186,7 @@ func (st *staging) mourn(b *Block) error {
 	if err != nil || r.state == nil {
 		return err
 	}
-	old, err := parseState(b.g.Pieces(), r.state)
+	old, err := parseState(b.id, b.g.Pieces(), r.state)
 	if err != nil {
 		return nil // nothing is known
 	}

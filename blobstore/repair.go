@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"granary/erasure"
 )
@@ -19,6 +20,9 @@ const fewParityRows = 16
 // the others rebuilt from any k good rows that are here, held or in pieces that
 // are damaged in other rows. It returns the pieces now held again, some maybe also
 // with an error.
+//
+// A block that then has all its pieces, and was never found clean, is checked:
+// Whole says so if it is. So it is after its index was lost.
 //
 // What is rebuilt was verified before it counts. Reads go on meanwhile, and
 // whoever would change the block waits. It returns a *erasure.TooFewRowsError
@@ -39,14 +43,16 @@ func (b *Block) Repair(ctx context.Context, progress erasure.Progress) (erasure.
 	if b.s.index.failed.Load() { // on disk they may be held
 		return none, ErrFailed
 	}
-	bad := b.Quarantined()
-	if bad.Count() == 0 {
-		return none, nil
+	r := repair{b: b, bad: b.Quarantined(), progress: progress}
+	good := none
+	if r.bad.Count() > 0 {
+		good, err = r.run(ctx)
+		if held := r.hold(good); held != nil {
+			good, err = none, errors.Join(err, held)
+		}
 	}
-	r := repair{b: b, bad: bad, progress: progress}
-	good, err := r.run(ctx)
-	if held := r.hold(good); held != nil {
-		good, err = none, errors.Join(err, held)
+	if unclean := b.confirm(ctx); !errors.Is(unclean, erasure.ErrNotClean) {
+		err = errors.Join(err, unclean)
 	}
 	if err != nil {
 		err = fmt.Errorf("repair %s: %w", b.id, diskError(err))
@@ -73,7 +79,9 @@ func (r *repair) run(ctx context.Context) (good erasure.PieceSet, err error) {
 	if good.Count() == r.bad.Count() {
 		return good, nil
 	}
-	if err := r.rebuild(ctx); err != nil {
+	if err := r.rebuild(ctx); errors.Is(err, syscall.EIO) {
+		return good, errors.Join(err, r.b.recheck(ctx)) // of a held piece
+	} else if err != nil {
 		return good, err
 	}
 	for p := range r.bad.All() {

@@ -30,7 +30,7 @@ func (b *Block) Row(row int) ([]byte, []erasure.Root, error) {
 	buf := b.s.buffer()
 	defer b.s.buffers.Put(buf)
 	data := (*buf)[:pieceBytes(b.g, piece)]
-	if _, err := b.read(piece, data, 0, true); err != nil {
+	if _, err := b.serve(piece, data, 0, true); err != nil {
 		return nil, nil, err
 	}
 	path, err := erasure.RowPath(b.g, d.layers, row, data)

@@ -241,7 +241,8 @@ func (b *Block) examine(piece int, gated bool) error {
 }
 
 // doubt looks at a held piece again with nobody else there, and quarantines it
-// if it does not verify or cannot be read.
+// if it does not verify or the disk does not give it. What else is in the way of
+// looking is the error.
 func (b *Block) doubt(ctx context.Context, piece int) error {
 	ctx, leave, err := b.s.enter(ctx)
 	if err != nil {
@@ -259,8 +260,8 @@ func (b *Block) doubt(ctx context.Context, piece int) error {
 		return nil
 	}
 	cause := b.examine(piece, false)
-	if cause == nil {
-		return nil
+	if cause == nil || !isDamage(cause) {
+		return cause
 	}
 	one := erasure.NewPieceSet(b.g.Pieces())
 	one.Add(piece)

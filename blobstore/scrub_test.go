@@ -331,7 +331,7 @@ func TestDroppedPiecesLeaveQuarantine(t *testing.T) {
 func TestLostFolderIsQuarantinedWhenItIsBack(t *testing.T) {
 	e := encodeSmall(t, 66)
 	dir, folder := stored(t, e)
-	remove(t, folder)
+	lose(t, folder)
 	s := open(t, dir, blobstore.Config{})
 	b := put(t, s, e.bundle)
 	if b.Quarantined().Count() != 24 {

@@ -50,8 +50,9 @@ type Store struct {
 	commits chan *commit
 	writer  sync.WaitGroup // the goroutine that receives from commits
 
-	install sync.Mutex    // one block folder comes or goes at a time
-	scrubs  chan struct{} // one slot: one block is scrubbed at a time
+	install  sync.Mutex    // one block folder comes or goes at a time
+	adopting sync.Mutex    // one block is verified anew at a time, see Block.adopt
+	scrubs   chan struct{} // one slot: one block is scrubbed at a time
 
 	mu      sync.RWMutex
 	byID    map[erasure.ID]*Block // guarded by mu
@@ -88,7 +89,7 @@ func (s *Store) Close() error {
 	s.ops.Wait()
 	close(s.commits)
 	s.writer.Wait()
-	return errors.Join(s.files.close(), s.index.db.Close())
+	return errors.Join(s.files.close(), s.index.close())
 }
 
 // enter begins an operation that Close must wait for. The context it returns

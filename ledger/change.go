@@ -170,7 +170,7 @@ func (c Change) validate() error {
 // when they start, and must agree on at any time.
 func changeable(now, p paramsBody) error {
 	now.AnnounceWindow, now.Allowance, now.AllowancePerDay, now.MaxPending = p.AnnounceWindow, p.Allowance, p.AllowancePerDay, p.MaxPending
-	now.VoteWindow, now.NameTerm, now.NameCost = p.VoteWindow, p.NameTerm, p.NameCost
+	now.VoteWindow, now.NameTerm, now.NameCost, now.Fee = p.VoteWindow, p.NameTerm, p.NameCost, p.Fee
 	if now != p {
 		return fmt.Errorf("%w: heartbeat, sampling_grace, retry_round and custody are those of the genesis", ErrChange)
 	}

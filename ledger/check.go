@@ -14,15 +14,18 @@ func (s *State) check(tx Tx) error {
 	if _, err := sender.Nonces.use(tx.Nonce); err != nil {
 		return err
 	}
+	if err := s.checkPrice(tx, sender); err != nil {
+		return err
+	}
 	switch tx.Kind {
 	case KindAnnounce:
 		return s.checkAnnounce(tx.Record, sender)
 	case KindAttest:
 		return s.checkAttest(tx)
 	case KindTransfer:
-		return s.checkTransfer(tx.Transfer, sender)
+		return s.checkTransfer(tx.Transfer, sender.Credits-tx.Pay)
 	case KindName:
-		return s.checkNaming(tx, sender)
+		return s.checkNaming(tx)
 	case KindPropose:
 		return s.checkPropose(tx)
 	case KindVote:
@@ -31,9 +34,10 @@ func (s *State) check(tx Tx) error {
 	return s.checkRotate(tx)
 }
 
-func (s *State) checkTransfer(t Transfer, sender account) error {
-	if t.Credits > sender.Credits {
-		return fmt.Errorf("%w: %d are to move, the account has %d", ErrCredits, t.Credits, sender.Credits)
+// checkTransfer is told what the sender has when it has paid.
+func (s *State) checkTransfer(t Transfer, left int64) error {
+	if t.Credits > left {
+		return fmt.Errorf("%w: %d are to move, the account has %d besides the fee", ErrCredits, t.Credits, left)
 	}
 	return s.room(t.To, t.Credits, ErrCredits)
 }
@@ -51,9 +55,6 @@ func (s *State) room(key PublicKey, credits int64, reason error) error {
 }
 
 func (s *State) checkAnnounce(r Record, sender account) error {
-	if cost := r.Cost(); cost > sender.Credits {
-		return fmt.Errorf("%w: %d bytes for %d days cost %d, the account has %d", ErrCredits, r.Info.Length, r.Keep, cost, sender.Credits)
-	}
 	if r.Namespace != "" {
 		n, owned, err := s.owned(r.Namespace, s.meta.Millis)
 		if err != nil {

@@ -39,8 +39,9 @@ func (s *State) foldTx(index uint64, now int64, tx Tx) error {
 	return s.foldRotate(index, tx)
 }
 
-// spend takes what a transaction costs from its sender, and its nonce.
-func (s *State) spend(index uint64, tx Tx, credits int64) error {
+// spend takes from the sender of a transaction what it pays and what it moves, and
+// its nonce.
+func (s *State) spend(index uint64, tx Tx, moved int64) error {
 	key := keyAccount(tx.Sender)
 	var a account
 	if _, err := s.get(key, &a); err != nil {
@@ -49,8 +50,8 @@ func (s *State) spend(index uint64, tx Tx, credits int64) error {
 	if err := a.spend(tx.Nonce); err != nil {
 		return err
 	}
-	// A term of a name counts even if it costs nothing: readers of the log need not know prices.
-	if a.Credits -= credits; credits > 0 || tx.Naming.Terms > 0 {
+	a.Credits -= tx.Pay + moved
+	if tx.Pay+moved > 0 {
 		if err := s.extend(key, &a.Trail, index); err != nil {
 			return err
 		}
@@ -82,7 +83,7 @@ func (s *State) foldAnnounce(index uint64, now int64, tx Tx) error {
 	if err := sender.spend(tx.Nonce); err != nil {
 		return err
 	}
-	sender.Credits -= r.Cost()
+	sender.Credits -= tx.Pay
 
 	id := r.ID()
 	var b block

@@ -27,7 +27,6 @@ type Transfer struct {
 type Naming struct {
 	Name   string     // see CheckName
 	Terms  uint64     // paid for now, 0 to MaxTerms, each of Params.NameTerm
-	Pay    int64      // in credits: Terms times Params.NameCost, or it is refused
 	Target erasure.ID // what it points at from now on; zero: as before
 	Owner  PublicKey  // whose it is from now on; zero: the sender's
 }
@@ -50,8 +49,8 @@ func (n Naming) validate() error {
 	if err := CheckName(n.Name); err != nil {
 		return err
 	}
-	if n.Terms > MaxTerms || n.Pay < 0 || n.Pay > MaxCredits {
-		return malformed("name for %d terms, at most %d, and %d credits", n.Terms, MaxTerms, n.Pay)
+	if n.Terms > MaxTerms {
+		return malformed("name for %d terms, at most %d", n.Terms, MaxTerms)
 	}
 	if n.Terms == 0 && n.Target == (erasure.ID{}) && n.Owner == (PublicKey{}) {
 		return malformed("nothing is done with name %q", n.Name)
@@ -84,12 +83,11 @@ type namingBody struct {
 	_             struct{} `cbor:",toarray"`
 	Name          string
 	Terms         uint64
-	Pay           int64
 	Target, Owner optional
 }
 
 func (n Naming) body() namingBody {
-	return namingBody{Name: n.Name, Terms: n.Terms, Pay: n.Pay, Target: optionally(n.Target), Owner: optionally(n.Owner)}
+	return namingBody{Name: n.Name, Terms: n.Terms, Target: optionally(n.Target), Owner: optionally(n.Owner)}
 }
 
 func parseNaming(raw []byte) (Naming, error) {
@@ -102,7 +100,7 @@ func parseNaming(raw []byte) (Naming, error) {
 		return Naming{}, err
 	}
 	owner, err := b.Owner.value()
-	return Naming{Name: b.Name, Terms: b.Terms, Pay: b.Pay, Target: target, Owner: owner}, err
+	return Naming{Name: b.Name, Terms: b.Terms, Target: target, Owner: owner}, err
 }
 
 // owned returns what is known about a name, and whether somebody owns it now.
@@ -111,7 +109,7 @@ func (s *State) owned(label string, millis int64) (n name, yes bool, err error) 
 	return n, yes && millis < n.Until, err
 }
 
-func (s *State) checkNaming(tx Tx, sender account) error {
+func (s *State) checkNaming(tx Tx) error {
 	n := tx.Naming
 	now := s.meta.Millis
 	record, owned, err := s.owned(n.Name, now)
@@ -123,10 +121,6 @@ func (s *State) checkNaming(tx Tx, sender account) error {
 		return fmt.Errorf("%w: %q is that of %s", ErrNotOwner, n.Name, record.Owner)
 	case !owned && n.Terms == 0:
 		return fmt.Errorf("%w: %q is nobody's, and not paid for", ErrNotOwner, n.Name)
-	}
-	// Params bound the cost to less than 2^63.
-	if cost := int64(n.Terms) * s.net.Params.NameCost; cost != n.Pay || cost > sender.Credits {
-		return fmt.Errorf("%w: %d terms of a name cost %d, %d are offered, the account has %d", ErrCredits, n.Terms, cost, n.Pay, sender.Credits)
 	}
 	term := s.net.Params.NameTerm
 	if !owned {
@@ -149,7 +143,7 @@ func (s *State) checkNaming(tx Tx, sender account) error {
 
 func (s *State) foldNaming(index uint64, now int64, tx Tx) error {
 	n := tx.Naming
-	if err := s.spend(index, tx, n.Pay); err != nil {
+	if err := s.spend(index, tx, 0); err != nil {
 		return err
 	}
 	record, owned, err := s.owned(n.Name, now)

@@ -29,7 +29,7 @@ func TestNameIsTakenPointedGivenAndLapses(t *testing.T) {
 	n.accept(t, announce(t, "carol", 2, b))
 
 	n.refuse(t, naming(t, "alice", 1, ledger.Naming{Name: "archive", Target: a.ID()}), ledger.ErrNotOwner)
-	first := n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "archive", Terms: 1, Pay: nameCost, Target: a.ID()}))
+	first := n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "archive", Terms: 1, Target: a.ID()}))
 	taken := n.now
 	if got := n.name(t, "archive"); got.Owner != ledger.KeyOf(key("alice")) || got.Target != a.ID() || !got.Until.Equal(taken.Add(term)) {
 		t.Errorf("taken: %+v", got)
@@ -37,22 +37,22 @@ func TestNameIsTakenPointedGivenAndLapses(t *testing.T) {
 	if got := n.account(t, "alice").Credits; got != 1e12-nameCost {
 		t.Errorf("alice has %d", got)
 	}
-	n.refuse(t, naming(t, "bob", 1, ledger.Naming{Name: "archive", Terms: 1, Pay: nameCost}), ledger.ErrNotOwner)
+	n.refuse(t, naming(t, "bob", 1, ledger.Naming{Name: "archive", Terms: 1}), ledger.ErrNotOwner)
 	n.refuse(t, naming(t, "alice", 2, ledger.Naming{Name: "archive", Target: record("c", 1, 1).ID()}), ledger.ErrUnknown)
 	second := n.accept(t, naming(t, "alice", 2, ledger.Naming{Name: "archive", Target: b.ID()}))
-	third := n.accept(t, naming(t, "alice", 3, ledger.Naming{Name: "archive", Terms: 2, Pay: 2 * nameCost, Owner: ledger.KeyOf(key("bob"))}))
+	third := n.accept(t, naming(t, "alice", 3, ledger.Naming{Name: "archive", Terms: 2, Owner: ledger.KeyOf(key("bob"))}))
 	if got := n.name(t, "archive"); got.Owner != ledger.KeyOf(key("bob")) || got.Target != b.ID() || !got.Until.Equal(taken.Add(3*term)) {
 		t.Errorf("given away: %+v", got)
 	}
 	n.refuse(t, naming(t, "alice", 4, ledger.Naming{Name: "archive", Target: a.ID()}), ledger.ErrNotOwner)
-	n.refuse(t, naming(t, "bob", 1, ledger.Naming{Name: "archive", Terms: 8, Pay: 8 * nameCost}), ledger.ErrKeep)
+	n.refuse(t, naming(t, "bob", 1, ledger.Naming{Name: "archive", Terms: 8}), ledger.ErrKeep)
 
 	n.blockAfter(t, taken.Add(3*term).Sub(n.now)) // to the millisecond when it lapses
 	if n.name(t, "archive").Owned(n.now) {
 		t.Error("owned after it lapsed")
 	}
 	n.refuse(t, naming(t, "bob", 1, ledger.Naming{Name: "archive", Target: a.ID()}), ledger.ErrNotOwner)
-	fourth := n.accept(t, naming(t, "carol", 3, ledger.Naming{Name: "archive", Terms: 1, Pay: nameCost}))
+	fourth := n.accept(t, naming(t, "carol", 3, ledger.Naming{Name: "archive", Terms: 1}))
 	got := n.name(t, "archive")
 	if got.Owner != ledger.KeyOf(key("carol")) || got.Target != (erasure.ID{}) || got.Trail.Count != 4 {
 		t.Errorf("taken anew: %+v, want carol's, pointing nowhere, 4 entries", got)
@@ -71,17 +71,17 @@ func TestNamePriceIsTheParameters(t *testing.T) {
 	g.Grants[0].Credits = nameCost
 	n := newNode(t, g)
 	for _, pay := range []int64{0, nameCost - 1, nameCost + 1, 2 * nameCost} {
-		n.refuse(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: pay}), ledger.ErrCredits)
+		n.refuse(t, namingFor(t, "alice", 1, pay, ledger.Naming{Name: "x", Terms: 1}), ledger.ErrCredits)
 	}
-	n.refuse(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 2, Pay: 2 * nameCost}), ledger.ErrCredits)
-	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost}))
+	n.refuse(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 2}), ledger.ErrCredits)
+	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1}))
 }
 
 func TestShorterTermsLeaveNamesThatArePaidFor(t *testing.T) {
 	n := newNode(t, testGenesis())
 	a := record("a", 1000, 1)
 	n.accept(t, announce(t, "carol", 1, a))
-	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 10, Pay: 10 * nameCost}))
+	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 10}))
 	p := n.Params()
 	p.NameTerm /= 2
 	at := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeParams, Params: p}))
@@ -91,7 +91,7 @@ func TestShorterTermsLeaveNamesThatArePaidFor(t *testing.T) {
 	if n.Params() != p {
 		t.Fatal("the terms are not shorter")
 	}
-	n.refuse(t, naming(t, "alice", 2, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost}), ledger.ErrKeep)
+	n.refuse(t, naming(t, "alice", 2, ledger.Naming{Name: "x", Terms: 1}), ledger.ErrKeep)
 	n.accept(t, naming(t, "alice", 2, ledger.Naming{Name: "x", Target: a.ID()}))
 	n.accept(t, naming(t, "alice", 3, ledger.Naming{Name: "x", Owner: ledger.KeyOf(key("bob"))}))
 }
@@ -114,7 +114,7 @@ func TestNamespaceIsItsOwners(t *testing.T) {
 	r := record("a", 1000, 1)
 	r.Namespace = "ethereum"
 	n.refuse(t, announce(t, "alice", 1, r), ledger.ErrNotOwner)
-	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "ethereum", Terms: 1, Pay: nameCost}))
+	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "ethereum", Terms: 1}))
 	n.refuse(t, announce(t, "bob", 1, r), ledger.ErrNotOwner)
 	n.accept(t, announce(t, "alice", 2, r))
 	n.blockAfter(t, n.Params().NameTerm)

@@ -38,9 +38,11 @@ func validators(powers ...int64) []ledger.Validator {
 	return set
 }
 
-// testGenesis has four equal validators, and alice, bob and carol with 10^12 credits.
+// testGenesis has four equal validators, no fee, and alice, bob and carol with
+// 10^12 credits.
 func testGenesis() ledger.Genesis {
 	g := ledger.Genesis{ChainID: testChain, Time: genesisTime, Validators: validators(1, 1, 1, 1), Params: ledger.DefaultParams()}
+	g.Params.Fee = 0
 	for _, name := range []string{"alice", "bob", "carol"} {
 		g.Grants = append(g.Grants, ledger.Grant{Key: ledger.KeyOf(key(name)), Credits: 1e12})
 	}
@@ -94,9 +96,15 @@ func transfer(t testing.TB, who string, nonce uint64, to string, credits int64) 
 	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindTransfer, Transfer: ledger.Transfer{To: ledger.KeyOf(key(to)), Credits: credits}})
 }
 
+// naming pays what a name costs by default.
 func naming(t testing.TB, who string, nonce uint64, n ledger.Naming) []byte {
 	t.Helper()
-	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindName, Naming: n})
+	return namingFor(t, who, nonce, int64(n.Terms)*nameCost, n)
+}
+
+func namingFor(t testing.TB, who string, nonce uint64, pay int64, n ledger.Naming) []byte {
+	t.Helper()
+	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindName, Pay: pay, Naming: n})
 }
 
 func propose(t testing.TB, validator int, nonce uint64, c ledger.Change) []byte {

@@ -43,7 +43,15 @@ type Params struct {
 	// costs, in credits.
 	NameTerm time.Duration
 	NameCost int64
+
+	// Fee is the least that an announcement, a transfer or a step of a name costs,
+	// in credits: what is in the log stays on the disk of every node. See Price.
+	Fee int64
 }
+
+// defaultFee is the price of 2.7 KB kept for ten years: about what a transfer
+// leaves in the store of a full node (docs/design/0008-fees.md).
+const defaultFee = 1e7
 
 // DefaultParams returns what a large network runs with.
 func DefaultParams() Params {
@@ -57,6 +65,7 @@ func DefaultParams() Params {
 		VoteWindow:     7 * 24 * time.Hour,
 		NameTerm:       365 * 24 * time.Hour,
 		NameCost:       1e10, // as much as 27 MB kept for a year
+		Fee:            defaultFee,
 	}
 }
 
@@ -75,6 +84,7 @@ func DevnetParams() Params {
 		VoteWindow:      time.Hour,
 		NameTerm:        30 * 24 * time.Hour,
 		NameCost:        1e9,
+		Fee:             defaultFee,
 	}
 }
 
@@ -117,6 +127,9 @@ func (p Params) Validate() error {
 	if p.NameCost < 0 || p.NameCost > MaxCredits/MaxTerms {
 		return malformed("name_cost of %d credits", p.NameCost)
 	}
+	if p.Fee < 0 || p.Fee > MaxCredits {
+		return malformed("fee of %d credits", p.Fee)
+	}
 	return nil
 }
 
@@ -133,6 +146,7 @@ type paramsJSON struct {
 	VoteWindow      string `json:"vote_window"`
 	NameTerm        string `json:"name_term"`
 	NameCost        int64  `json:"name_cost"`
+	Fee             int64  `json:"fee"`
 }
 
 // MarshalJSON implements json.Marshaler; durations are written like 1m30s.
@@ -140,7 +154,7 @@ func (p Params) MarshalJSON() ([]byte, error) {
 	return json.Marshal(paramsJSON{
 		p.Heartbeat.String(), p.AnnounceWindow.String(), p.SamplingGrace.String(), p.RetryRound.String(),
 		p.Custody, p.Allowance, p.AllowancePerDay, p.MaxPending,
-		p.VoteWindow.String(), p.NameTerm.String(), p.NameCost,
+		p.VoteWindow.String(), p.NameTerm.String(), p.NameCost, p.Fee,
 	})
 }
 
@@ -150,7 +164,7 @@ func (p *Params) UnmarshalJSON(data []byte) error {
 	if err := unmarshalJSON(data, &j); err != nil {
 		return err
 	}
-	q := Params{Custody: j.Custody, Allowance: j.Allowance, AllowancePerDay: j.AllowancePerDay, MaxPending: j.MaxPending, NameCost: j.NameCost}
+	q := Params{Custody: j.Custody, Allowance: j.Allowance, AllowancePerDay: j.AllowancePerDay, MaxPending: j.MaxPending, NameCost: j.NameCost, Fee: j.Fee}
 	for _, d := range []struct {
 		name, text string
 		to         *time.Duration
@@ -177,7 +191,7 @@ type paramsBody struct {
 	Heartbeat, AnnounceWindow, SamplingGrace, RetryRound int64    // milliseconds
 	Custody, Allowance, AllowancePerDay, MaxPending      int64
 	VoteWindow, NameTerm                                 int64 // milliseconds
-	NameCost                                             int64
+	NameCost, Fee                                        int64
 }
 
 func (p Params) body() paramsBody {
@@ -185,7 +199,7 @@ func (p Params) body() paramsBody {
 		Heartbeat: p.Heartbeat.Milliseconds(), AnnounceWindow: p.AnnounceWindow.Milliseconds(),
 		SamplingGrace: p.SamplingGrace.Milliseconds(), RetryRound: p.RetryRound.Milliseconds(),
 		Custody: int64(p.Custody), Allowance: p.Allowance, AllowancePerDay: p.AllowancePerDay, MaxPending: p.MaxPending,
-		VoteWindow: p.VoteWindow.Milliseconds(), NameTerm: p.NameTerm.Milliseconds(), NameCost: p.NameCost,
+		VoteWindow: p.VoteWindow.Milliseconds(), NameTerm: p.NameTerm.Milliseconds(), NameCost: p.NameCost, Fee: p.Fee,
 	}
 }
 
@@ -194,7 +208,7 @@ func (b paramsBody) params() Params {
 	return Params{
 		Heartbeat: ms(b.Heartbeat), AnnounceWindow: ms(b.AnnounceWindow), SamplingGrace: ms(b.SamplingGrace), RetryRound: ms(b.RetryRound),
 		Custody: int(b.Custody), Allowance: b.Allowance, AllowancePerDay: b.AllowancePerDay, MaxPending: b.MaxPending,
-		VoteWindow: ms(b.VoteWindow), NameTerm: ms(b.NameTerm), NameCost: b.NameCost,
+		VoteWindow: ms(b.VoteWindow), NameTerm: ms(b.NameTerm), NameCost: b.NameCost, Fee: b.Fee,
 	}
 }
 

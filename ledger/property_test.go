@@ -33,6 +33,7 @@ func newHistory(t *rapid.T) (history, ledger.Genesis) {
 	g.Params.MaxPending = 64 * erasure.RowSize
 	g.Params.Allowance, g.Params.AllowancePerDay = 200_000, 300_000
 	g.Params.NameTerm, g.Params.NameCost, g.Params.VoteWindow = 30*time.Second, 1_000, 40*time.Second
+	g.Params.Fee = rapid.SampledFrom([]int64{0, 1, 1_500, 100_000}).Draw(t, "fee")
 	for i := range g.Grants {
 		g.Grants[i].Credits = 50_000_000
 	}
@@ -70,10 +71,6 @@ func (h history) other(n *ledger.State) (who string, tx ledger.Tx) {
 			Name:  rapid.SampledFrom([]string{"x", "y", "x-1"}).Draw(h.T, "name"),
 			Terms: rapid.SampledFrom([]uint64{1, 1, 1, 0, 0, 2, ledger.MaxTerms}).Draw(h.T, "terms"),
 		}
-		name.Pay = int64(name.Terms) * n.Params().NameCost
-		if rapid.IntRange(0, 9).Draw(h.T, "pay") == 0 {
-			name.Pay++
-		}
 		if name.Terms == 0 || rapid.Bool().Draw(h.T, "point") {
 			name.Target = h.record().ID()
 		}
@@ -109,6 +106,7 @@ func (h history) change(n *ledger.State) ledger.Change {
 	case 1:
 		p := n.Params()
 		p.NameCost = rapid.SampledFrom([]int64{p.NameCost, p.NameCost + 1, 0}).Draw(h.T, "cost")
+		p.Fee = rapid.SampledFrom([]int64{p.Fee, p.Fee + 1, 0}).Draw(h.T, "new fee")
 		p.Allowance /= 2
 		p.AnnounceWindow = rapid.SampledFrom([]time.Duration{p.AnnounceWindow + time.Second, time.Second}).Draw(h.T, "window")
 		if rapid.IntRange(0, 3).Draw(h.T, "fixed") == 0 {
@@ -122,6 +120,14 @@ func (h history) change(n *ledger.State) ledger.Change {
 		}}
 	}
 	return ledger.Change{Kind: ledger.ChangeValidator, Validator: v}
+}
+
+// priced pays for a transaction, sometimes a little less or more.
+func (h history) priced(n *ledger.State, tx ledger.Tx) ledger.Tx {
+	if tx.Pay = n.Params().Price(tx); tx.Kind == ledger.KindAnnounce || tx.Kind == ledger.KindTransfer || tx.Kind == ledger.KindName {
+		tx.Pay = max(tx.Pay+rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 0, 0, -1, 1}).Draw(h.T, "pay"), 0)
+	}
+	return tx
 }
 
 // tx draws a transaction for a node in the state n.
@@ -143,10 +149,10 @@ func (h history) tx(n *ledger.State) []byte {
 		raw, err = ledger.SignAnnounce("granary-other", key("alice"), nonce(ledger.KeyOf(key("alice"))), h.record())
 	case 2, 3, 4:
 		who := key(rapid.SampledFrom(h.people).Draw(h.T, "who"))
-		raw, err = ledger.SignAnnounce(testChain, who, nonce(ledger.KeyOf(who)), h.announced())
+		raw, err = ledger.Sign(testChain, who, nonce(ledger.KeyOf(who)), h.priced(n, ledger.Tx{Kind: ledger.KindAnnounce, Record: h.announced()}))
 	case 10, 11, 12, 13:
 		who, tx := h.other(n)
-		raw, err = ledger.Sign(testChain, key(who), nonce(ledger.KeyOf(key(who))), tx)
+		raw, err = ledger.Sign(testChain, key(who), nonce(ledger.KeyOf(key(who))), h.priced(n, tx))
 		if errors.Is(err, ledger.ErrMalformed) { // a rotation to the same key
 			return nil
 		}
@@ -380,12 +386,10 @@ func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
 				credits[c.Grant.Key] += c.Grant.Credits
 			}
 		case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindTransfer:
-			credits[e.Tx.Sender] -= e.Tx.Transfer.Credits
+			credits[e.Tx.Sender] -= e.Tx.Pay + e.Tx.Transfer.Credits
 			credits[e.Tx.Transfer.To] += e.Tx.Transfer.Credits
-		case e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindName && e.Tx.Naming.Terms > 0:
-			credits[e.Tx.Sender] -= e.Tx.Naming.Pay
 		case e.Kind == ledger.EntryTx && e.Tx.Kind != ledger.KindAnnounce:
-			credits[e.Tx.Sender] += 0 // an account from now on
+			credits[e.Tx.Sender] -= e.Tx.Pay // and an account from now on
 		case e.Kind == ledger.EntryTx:
 			if _, ok := credits[e.Tx.Sender]; !ok {
 				if today := e.Time.Unix() / 86400; granted[today]+params.Allowance <= params.AllowancePerDay {
@@ -393,7 +397,7 @@ func booksBalance(t *rapid.T, g ledger.Genesis, n *ledger.State) {
 					credits[e.Tx.Sender] = params.Allowance
 				}
 			}
-			credits[e.Tx.Sender] -= e.Tx.Record.Cost()
+			credits[e.Tx.Sender] -= e.Tx.Pay
 		}
 	}
 	if n.Params() != params {

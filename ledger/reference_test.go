@@ -136,6 +136,7 @@ type refItem struct {
 type refTx struct {
 	kind, nonce uint64
 	sender      ledger.PublicKey
+	pay         int64
 	body        []byte
 	signature   []byte
 	id          erasure.ID // of the record
@@ -145,7 +146,7 @@ type refTx struct {
 	items       []refItem
 
 	to      ledger.PublicKey // of a transfer
-	credits int64            // of a transfer, or for a name
+	credits int64            // of a transfer
 	name    string
 	terms   int64
 	target  []byte // empty or an ID
@@ -181,18 +182,22 @@ func refForm(raw []byte) (tx refTx, code uint32) {
 	if !ok || !ok2 {
 		return tx, refMalformed
 	}
-	body, ok := refList(tx.body, 4)
+	body, ok := refList(tx.body, 5)
 	if !ok {
 		return tx, refMalformed
 	}
 	kind, ok1 := body[0].(uint64)
 	nonce, ok2 := body[1].(uint64)
 	sender, ok3 := refBytes(body[2], 32)
-	payload, ok4 := body[3].([]byte)
-	if !ok1 || !ok2 || !ok3 || !ok4 {
+	pay, ok4 := refAmount(body[3], 0, 1<<62)
+	payload, ok5 := body[4].([]byte)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
 		return tx, refMalformed
 	}
-	tx.kind, tx.nonce, tx.sender = kind, nonce, ledger.PublicKey(sender)
+	tx.kind, tx.nonce, tx.sender, tx.pay = kind, nonce, ledger.PublicKey(sender), pay
+	if pay != 0 && kind != 1 && kind != 3 && kind != 4 {
+		return tx, refMalformed
+	}
 	switch kind {
 	case 1:
 		return tx, tx.refRecord(payload)
@@ -249,16 +254,15 @@ func (tx *refTx) refTransfer(payload []byte) uint32 {
 }
 
 func (tx *refTx) refNaming(payload []byte) uint32 {
-	list, ok := refList(payload, 5)
+	list, ok := refList(payload, 4)
 	if !ok {
 		return refMalformed
 	}
 	name, ok1 := list[0].(string)
 	terms, ok2 := refAmount(list[1], 0, 10)
-	pay, ok3 := refAmount(list[2], 0, 1<<62)
-	target, ok4 := list[3].([]byte)
-	owner, ok5 := list[4].([]byte)
-	if !(ok1 && ok2 && ok3 && ok4 && ok5) || !refNameOK(name) || terms == 0 && len(target) == 0 && len(owner) == 0 {
+	target, ok3 := list[2].([]byte)
+	owner, ok4 := list[3].([]byte)
+	if !(ok1 && ok2 && ok3 && ok4) || !refNameOK(name) || terms == 0 && len(target) == 0 && len(owner) == 0 {
 		return refMalformed
 	}
 	for _, b := range [][]byte{target, owner} {
@@ -266,7 +270,7 @@ func (tx *refTx) refNaming(payload []byte) uint32 {
 			return refMalformed
 		}
 	}
-	tx.name, tx.terms, tx.credits, tx.target, tx.owner = name, terms, pay, target, owner
+	tx.name, tx.terms, tx.target, tx.owner = name, terms, target, owner
 	return refOK
 }
 
@@ -294,7 +298,7 @@ func (tx *refTx) refPropose(payload []byte) uint32 {
 	if !ok1 || !ok2 || kind < 1 || kind > 4 {
 		return refMalformed
 	}
-	list, ok := refList(data, []int{5, 1, 11, 2}[kind-1])
+	list, ok := refList(data, []int{5, 1, 12, 2}[kind-1])
 	if !ok {
 		return refMalformed
 	}
@@ -330,6 +334,7 @@ func (tx *refTx) refPropose(payload []byte) uint32 {
 			{1, month},
 			{1, years},
 			{0, (1 << 62) / 10},
+			{0, 1 << 62},
 		} {
 			n, within := refAmount(list[i], bound[0], bound[1])
 			c.params = append(c.params, n)
@@ -554,13 +559,14 @@ const (
 	refVoteWindow      = 8
 	refNameTerm        = 9
 	refNameCost        = 10
+	refFee             = 11
 )
 
 func refParams(p ledger.Params) []int64 {
 	return []int64{
 		int64(p.Heartbeat / 1e6), int64(p.AnnounceWindow / 1e6), int64(p.SamplingGrace / 1e6), int64(p.RetryRound / 1e6),
 		int64(p.Custody), p.Allowance, p.AllowancePerDay, p.MaxPending,
-		int64(p.VoteWindow / 1e6), int64(p.NameTerm / 1e6), p.NameCost,
+		int64(p.VoteWindow / 1e6), int64(p.NameTerm / 1e6), p.NameCost, p.Fee,
 	}
 }
 
@@ -744,6 +750,10 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 		allowance = p[refAllowance]
 		account.credits = allowance
 	}
+	if price := l.price(tx); tx.pay != price || tx.pay > account.credits {
+		return refCredits
+	}
+	account.credits -= tx.pay
 	switch tx.kind {
 	case 1:
 		code = l.checkRecord(tx, account)
@@ -755,7 +765,7 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 			code = refCredits
 		}
 	case 4:
-		code = l.checkNaming(tx, account)
+		code = l.checkNaming(tx)
 	case 5:
 		code = refNotValidator
 		if l.who(tx.sender) >= 0 {
@@ -781,6 +791,9 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 	}
 
 	index := l.add(1, raw)
+	if tx.pay > 0 || tx.kind == 3 {
+		account.trail.add(index)
+	}
 	l.handedOut[l.now/refDay] += allowance
 	account.used[tx.nonce] = true
 	account.highest = max(account.highest, tx.nonce)
@@ -807,7 +820,6 @@ func (l *refLedger) do(index uint64, tx refTx, account *refAccount) {
 		}
 	case 3:
 		account.credits -= tx.credits
-		account.trail.add(index)
 		l.receive(index, tx.to, tx.credits)
 	case 4:
 		n := l.names[tx.name]
@@ -818,11 +830,7 @@ func (l *refLedger) do(index uint64, tx refTx, account *refAccount) {
 		if l.now >= n.until {
 			n.owner, n.until, n.target = tx.sender, l.now, []byte{}
 		}
-		if tx.terms > 0 {
-			account.credits -= tx.credits
-			account.trail.add(index)
-			n.until += tx.terms * l.params[refNameTerm]
-		}
+		n.until += tx.terms * l.params[refNameTerm]
 		if len(tx.target) > 0 {
 			n.target = tx.target
 		}
@@ -870,7 +878,20 @@ func (l *refLedger) rotated(tx refTx) []ledger.Validator {
 	return set
 }
 
-func (l *refLedger) checkNaming(tx refTx, account refAccount) uint32 {
+// price is section 4.1's.
+func (l *refLedger) price(tx refTx) int64 {
+	switch fee := l.params[refFee]; tx.kind {
+	case 1:
+		return max(tx.length*tx.keep, fee)
+	case 3:
+		return fee
+	case 4:
+		return max(tx.terms*l.params[refNameCost], fee)
+	}
+	return 0
+}
+
+func (l *refLedger) checkNaming(tx refTx) uint32 {
 	n := l.names[tx.name]
 	owned := n != nil && l.now < n.until
 	until := l.now
@@ -881,8 +902,6 @@ func (l *refLedger) checkNaming(tx refTx, account refAccount) uint32 {
 	switch {
 	case owned && n.owner != tx.sender, !owned && tx.terms == 0:
 		return refNotOwner
-	case tx.credits != tx.terms*l.params[refNameCost], tx.credits > account.credits:
-		return refCredits
 	case tx.terms > 0 && until+tx.terms*term > l.now+10*term:
 		return refKeep
 	case len(tx.target) > 0 && l.blocks[erasure.ID(tx.target)] == nil:
@@ -953,13 +972,7 @@ func (l *refLedger) checkVote(tx refTx) uint32 {
 	if slices.Contains(p.voters, voter) == tx.approve {
 		return refAttested
 	}
-	voters := slices.Clone(p.voters)
-	if tx.approve {
-		voters = append(voters, voter)
-	} else {
-		voters = slices.DeleteFunc(voters, func(v ledger.PublicKey) bool { return v == voter })
-	}
-	if power, total := l.carried(voters); 3*power > 2*total {
+	if power, total := l.carried(append(slices.Clone(p.voters), voter)); tx.approve && 3*power > 2*total {
 		_, code := l.changed(p.change)
 		return code
 	}
@@ -985,9 +998,6 @@ func (l *refLedger) enact(index uint64) {
 }
 
 func (l *refLedger) checkRecord(tx refTx, account refAccount) uint32 {
-	if tx.length*tx.keep > account.credits {
-		return refCredits
-	}
 	if n := l.names[tx.namespace]; tx.namespace != "" && (n == nil || l.now >= n.until || n.owner != tx.sender) {
 		return refNotOwner
 	}
@@ -1007,8 +1017,6 @@ func (l *refLedger) checkRecord(tx refTx, account refAccount) uint32 {
 }
 
 func (l *refLedger) announce(index uint64, tx refTx, account *refAccount) {
-	account.credits -= tx.length * tx.keep
-	account.trail.add(index)
 	a := &refAnnouncement{tx: tx, status: "pending", height: l.height, attested: map[int]bool{}, set: l.set()}
 	if l.blocks[tx.id] == nil {
 		l.blocks[tx.id] = &refBlock{}

@@ -67,6 +67,7 @@ type Tx struct {
 	Kind      Kind
 	Nonce     uint64 // see NonceWindow
 	Sender    PublicKey
+	Pay       int64         // credits that the sender has less afterwards, whatever it moves besides: see Params.Price
 	Record    Record        // KindAnnounce
 	Attested  []Attestation // KindAttest: 1 to MaxAttestations, by ascending Index
 	Transfer  Transfer      // KindTransfer
@@ -77,19 +78,20 @@ type Tx struct {
 	Signature [ed25519.SignatureSize]byte
 }
 
-// Sign returns tx, of which only Kind and the field that belongs to it count,
-// signed by key for the network with the given chain ID. It returns what ParseTx
-// would say of it.
+// Sign returns tx, of which only Kind, Pay and the field that belongs to the kind
+// count, signed by key for the network with the given chain ID. It returns what
+// ParseTx would say of it.
 func Sign(chain string, key ed25519.PrivateKey, nonce uint64, tx Tx) ([]byte, error) {
 	tx.Nonce = nonce
 	return tx.sign(chain, key)
 }
 
 // SignAnnounce returns the transaction that announces r on the network with the
-// given chain ID; the public half of key becomes the publisher. It returns an
+// given chain ID and pays what its keep costs, which must not be less than the fee
+// there; the public half of key becomes the publisher. It returns an
 // error of Record.Validate, or ErrMalformed for a key or chain ID that is none.
 func SignAnnounce(chain string, key ed25519.PrivateKey, nonce uint64, r Record) ([]byte, error) {
-	return Sign(chain, key, nonce, Tx{Kind: KindAnnounce, Record: r})
+	return Sign(chain, key, nonce, Tx{Kind: KindAnnounce, Pay: r.Cost(), Record: r})
 }
 
 // SignAttest returns the transaction by which a validator, whose attest key is
@@ -112,6 +114,7 @@ type txBody struct {
 	Kind    Kind
 	Nonce   uint64
 	Sender  PublicKey
+	Pay     int64
 	Payload []byte
 }
 
@@ -130,7 +133,7 @@ func ParseTx(raw []byte) (Tx, error) {
 	if err := unmarshal(e.Body, &b); err != nil {
 		return Tx{}, err
 	}
-	tx := Tx{Kind: b.Kind, Nonce: b.Nonce, Sender: b.Sender, Signature: e.Signature}
+	tx := Tx{Kind: b.Kind, Nonce: b.Nonce, Sender: b.Sender, Pay: b.Pay, Signature: e.Signature}
 	if err := tx.parse(b.Payload); err != nil {
 		return Tx{}, err
 	}
@@ -139,6 +142,9 @@ func ParseTx(raw []byte) (Tx, error) {
 
 // parse reads the payload of tx's kind and checks it.
 func (tx *Tx) parse(payload []byte) (err error) {
+	if err := tx.checkPay(); err != nil {
+		return err
+	}
 	switch tx.Kind {
 	case KindAnnounce:
 		tx.Record, err = parseRecord(payload, tx.Sender)
@@ -268,14 +274,14 @@ func (tx Tx) encode() ([]byte, error) {
 
 // body checks the payload and returns what is signed.
 func (tx Tx) body() ([]byte, error) {
-	if err := tx.validate(); err != nil {
+	if err := firstError(tx.checkPay(), tx.validate()); err != nil {
 		return nil, err
 	}
 	payload, err := encoder.Marshal(tx.payload())
 	if err != nil {
 		return nil, err
 	}
-	return encoder.Marshal(txBody{Kind: tx.Kind, Nonce: tx.Nonce, Sender: tx.Sender, Payload: payload})
+	return encoder.Marshal(txBody{Kind: tx.Kind, Nonce: tx.Nonce, Sender: tx.Sender, Pay: tx.Pay, Payload: payload})
 }
 
 func checkAttested(list []Attestation) error {

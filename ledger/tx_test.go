@@ -43,12 +43,17 @@ func array(t testing.TB, elements ...any) cbor.RawMessage {
 // envelope signs any body for the test chain, as docs/spec/ledger.md says.
 func envelope(t testing.TB, who string, kind ledger.Kind, nonce uint64, payload any) []byte {
 	t.Helper()
+	return envelopeFor(t, who, kind, nonce, 0, payload)
+}
+
+func envelopeFor(t testing.TB, who string, kind ledger.Kind, nonce uint64, pay, payload any) []byte {
+	t.Helper()
 	sender := ledger.KeyOf(key(who))
 	raw, ok := payload.(cbor.RawMessage)
 	if !ok {
 		raw = encode(t, payload)
 	}
-	body := array(t, kind, nonce, sender[:], []byte(raw))
+	body := array(t, kind, nonce, sender[:], pay, []byte(raw))
 	signed := append([]byte("granary/tx/v1\x0cgranary-test"), body...)
 	return encode(t, [][]byte{body, ed25519.Sign(key(who), signed)})
 }
@@ -85,7 +90,7 @@ func TestSignedTransactionsParse(t *testing.T) {
 		t.Error(err)
 	}
 	// The specification's own words give the same bytes.
-	if want := envelope(t, "alice", ledger.KindAnnounce, 7, array(t, payload(r)...)); !bytes.Equal(raw, want) {
+	if want := envelopeFor(t, "alice", ledger.KindAnnounce, 7, r.Cost(), array(t, payload(r)...)); !bytes.Equal(raw, want) {
 		t.Errorf("announcement\n%x, want\n%x", raw, want)
 	}
 
@@ -223,7 +228,11 @@ func TestBadTransactionsAreRefusedWithTheirReason(t *testing.T) {
 		if list, ok := c.payload.([]any); ok {
 			c.payload = array(t, list...)
 		}
-		raw := envelope(t, "alice", c.kind, 1, c.payload)
+		pay := int64(0)
+		if c.kind == ledger.KindAnnounce {
+			pay = r.Cost()
+		}
+		raw := envelopeFor(t, "alice", c.kind, 1, pay, c.payload)
 		before := n.Head()
 		if err := n.block(t, raw).Results[0]; !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -232,13 +241,13 @@ func TestBadTransactionsAreRefusedWithTheirReason(t *testing.T) {
 			t.Errorf("%s: moved the head", name)
 		}
 	}
-	n.accept(t, envelope(t, "alice", 1, 1, array(t, good...)))
+	n.accept(t, envelopeFor(t, "alice", 1, 1, r.Cost(), array(t, good...)))
 }
 
 func TestNoByteOfATransactionCanChange(t *testing.T) {
 	for _, raw := range [][]byte{
 		announce(t, "alice", 1, record("a", 1000, 1)), attest(t, 0, 1, to(1, record("a", 1000, 1))), transfer(t, "alice", 1, "bob", 1),
-		naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}),
+		naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}),
 		propose(t, 0, 1, joining(1)), vote(t, 0, 1, 3, true), rotate(t, "alice", 1, "bob"),
 	} {
 		for i := range raw {
@@ -299,7 +308,7 @@ func FuzzParseTx(f *testing.F) {
 	f.Add(announce(f, "alice", 1, record("a", 1000, 1)))
 	f.Add(attest(f, 0, 1, to(1, record("a", 1000, 1))))
 	f.Add(transfer(f, "alice", 1, "bob", 5))
-	f.Add(naming(f, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}))
+	f.Add(naming(f, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}))
 	f.Add(vote(f, 0, 1, 3, true))
 	f.Add(rotate(f, "alice", 1, "bob"))
 	f.Add(propose(f, 0, 1, joining(1)))

@@ -17,9 +17,9 @@ func knownState(t testing.TB) (n *node, before, after ledger.Head) {
 	for i := range uint64(100) {
 		n.accept(t, transfer(t, "alice", i+1, fmt.Sprint("person ", i), 1))
 	}
-	n.accept(t, naming(t, "bob", 1, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost}))
+	n.accept(t, naming(t, "bob", 1, ledger.Naming{Name: "x", Terms: 1}))
 	before = n.Head()
-	n.accept(t, naming(t, "bob", 2, ledger.Naming{Name: "x", Terms: 1, Pay: nameCost}), naming(t, "bob", 3, ledger.Naming{Name: "y", Terms: 1, Pay: nameCost}))
+	n.accept(t, naming(t, "bob", 2, ledger.Naming{Name: "x", Terms: 1}), naming(t, "bob", 3, ledger.Naming{Name: "y", Terms: 1}))
 	return n, before, n.Head()
 }
 

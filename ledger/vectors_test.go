@@ -151,7 +151,7 @@ func refVectors(t *testing.T) ledgerVectors {
 		Params: ledger.DefaultParams(),
 		Grants: []ledger.Grant{{Key: ledger.KeyOf(key("alice")), Credits: 1e12}, {Key: ledger.KeyOf(key("bob")), Credits: 5_000}},
 	}
-	g.Params.Allowance, g.Params.AllowancePerDay = 2_000, 3_000
+	g.Params.Allowance, g.Params.AllowancePerDay, g.Params.Fee = 2_000, 3_000, 1_000
 	v := ledgerVectors{Genesis: g.Encode(), GenesisHash: refGenesisHash(g)}
 	l := newRefLedger(g)
 	now := g.Time
@@ -225,29 +225,33 @@ func refVectors(t *testing.T) ledgerVectors {
 	other := func(what, who string, nonce uint64, tx ledger.Tx) txVector {
 		return txVector{What: what, Hex: hex.EncodeToString(sign(t, who, nonce, tx))}
 	}
-	moves := func(credits int64) ledger.Tx {
-		return ledger.Tx{Kind: ledger.KindTransfer, Transfer: ledger.Transfer{To: ledger.KeyOf(key("erin")), Credits: credits}}
+	moves := func(pay, credits int64) ledger.Tx {
+		return ledger.Tx{Kind: ledger.KindTransfer, Pay: pay, Transfer: ledger.Transfer{To: ledger.KeyOf(key("erin")), Credits: credits}}
 	}
-	names := func(n ledger.Naming) ledger.Tx { return ledger.Tx{Kind: ledger.KindName, Naming: n} }
+	names := func(pay int64, n ledger.Naming) ledger.Tx {
+		return ledger.Tx{Kind: ledger.KindName, Pay: pay, Naming: n}
+	}
 	proposes := func(c ledger.Change) ledger.Tx { return ledger.Tx{Kind: ledger.KindPropose, Change: c} }
 	votes := func(at uint64, approve bool) ledger.Tx {
 		return ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: at, Approve: approve}}
 	}
 	height(time.Minute,
-		other("alice gives erin 20,000,000,000", "alice", 5, moves(2e10)),
-		other("bob has not that much", "bob", 4, moves(2e10)),
-		other("erin takes a name, which points at a", "erin", 1, names(ledger.Naming{Name: "archive", Terms: 1, Pay: 1e10, Target: a.ID()})),
-		other("another's name", "alice", 6, names(ledger.Naming{Name: "archive", Target: b.ID()})),
-		other("the wrong price", "erin", 2, names(ledger.Naming{Name: "other", Terms: 1, Pay: 1e10 - 1})),
-		other("a block that was never announced", "erin", 2, names(ledger.Naming{Name: "archive", Target: record("d.bin", 1, 1).ID()})),
-		other("erin gives it to alice", "erin", 2, names(ledger.Naming{Name: "archive", Target: b.ID(), Owner: ledger.KeyOf(key("alice"))})),
+		other("alice gives erin 20,000,000,000", "alice", 5, moves(1_000, 2e10)),
+		other("bob has not that much", "bob", 4, moves(1_000, 2e10)),
+		other("a transfer that pays no fee", "alice", 6, moves(0, 1)),
+		other("one that pays too much", "alice", 6, moves(1_001, 1)),
+		other("erin takes a name, which points at a", "erin", 1, names(1e10, ledger.Naming{Name: "archive", Terms: 1, Target: a.ID()})),
+		other("another's name", "alice", 6, names(1_000, ledger.Naming{Name: "archive", Target: b.ID()})),
+		other("the wrong price", "erin", 2, names(1e10-1, ledger.Naming{Name: "other", Terms: 1})),
+		other("a block that was never announced", "erin", 2, names(1_000, ledger.Naming{Name: "archive", Target: record("d.bin", 1, 1).ID()})),
+		other("erin gives it to alice", "erin", 2, names(1_000, ledger.Naming{Name: "archive", Target: b.ID(), Owner: ledger.KeyOf(key("alice"))})),
 	)
 	inName := record("e.bin", 1_000, 1)
 	inName.Namespace = "archive"
 	at := uint64(len(l.entries))
 	joins := validators(3, 2, 2, 1, 4)[4]
 	params := g.Params
-	params.NameCost = 7
+	params.NameCost, params.Fee = 7, 2_000
 	fixed := params
 	fixed.Custody = 5
 	height(time.Minute,
@@ -266,7 +270,7 @@ func refVectors(t *testing.T) ledgerVectors {
 		other("validator 0 agrees: 9 of 12", "attest 0", 4, votes(at+2, true)),
 		other("validator 3 takes its word back", "attest 3", 6, votes(at+3, false)),
 		other("validator 2 has another attest key from now on", "attest 2", 2, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key("attest 9"))}),
-		other("the new price", "alice", 7, names(ledger.Naming{Name: "cheap", Terms: 10, Pay: 70})),
+		other("the new fee is more than ten terms cost now", "alice", 7, names(2_000, ledger.Naming{Name: "cheap", Terms: 10})),
 	)
 	height(time.Minute,
 		attests("the fifth came too late for what alice announced", 4, 2, to(at, inName)),
@@ -274,6 +278,8 @@ func refVectors(t *testing.T) ledgerVectors {
 		attests("its new key", 9, 1, to(at, inName)),
 		attests("of 8: certified", 0, 5, to(at, inName)),
 		attests("it was, by 2 + 3 + 2", 1, 6, to(at, inName)),
+		other("alice offers what a byte for a day costs", "alice", 8, ledger.Tx{Kind: ledger.KindAnnounce, Pay: 1, Record: record("f.bin", 1, 1)}),
+		other("but no less than the fee", "alice", 8, ledger.Tx{Kind: ledger.KindAnnounce, Pay: 2_000, Record: record("f.bin", 1, 1)}),
 		other("validator 0 proposes that 3 leaves", "attest 0", 6, proposes(ledger.Change{Kind: ledger.ChangeRemove, Remove: validators(1, 1, 1, 1)[3].Consensus})),
 	)
 
@@ -287,12 +293,15 @@ func refVectors(t *testing.T) ledgerVectors {
 		{"empty", []byte{}},
 		{"too long", make([]byte, 4097)},
 		{"a byte after the end", append(announce(t, "alice", 1, a), 0)},
-		{"a transfer", sign(t, "alice", 1, moves(1))},
+		{"a transfer", sign(t, "alice", 1, moves(1, 1))},
+		{"attestations that are paid for", envelopeFor(t, "alice", 2, 1, 1, []any{[]any{1, make([]byte, 32)}})},
+		{"a payment below 0", envelopeFor(t, "alice", 3, 1, -1, []any{make([]byte, 32), 1})},
+		{"a payment of 2^62 + 1", envelopeFor(t, "alice", 3, 1, 1<<62+1, []any{make([]byte, 32), 1})},
 		{"a transfer of nothing", envelope(t, "alice", 3, 1, []any{make([]byte, 32), 0})},
-		{"a name", sign(t, "alice", 1, names(ledger.Naming{Name: "a-1", Terms: 10, Pay: 1, Target: a.ID(), Owner: ledger.KeyOf(key("bob"))}))},
-		{"a name that ends with a hyphen", envelope(t, "alice", 4, 1, []any{"a-", 1, 1, []byte{}, []byte{}})},
-		{"a name to which nothing is done", envelope(t, "alice", 4, 1, []any{"a", 0, 0, []byte{}, []byte{}})},
-		{"a name given to a key of zeros", envelope(t, "alice", 4, 1, []any{"a", 1, 1, []byte{}, make([]byte, 32)})},
+		{"a name", sign(t, "alice", 1, names(1, ledger.Naming{Name: "a-1", Terms: 10, Target: a.ID(), Owner: ledger.KeyOf(key("bob"))}))},
+		{"a name that ends with a hyphen", envelope(t, "alice", 4, 1, []any{"a-", 1, []byte{}, []byte{}})},
+		{"a name to which nothing is done", envelope(t, "alice", 4, 1, []any{"a", 0, []byte{}, []byte{}})},
+		{"a name given to a key of zeros", envelope(t, "alice", 4, 1, []any{"a", 1, []byte{}, make([]byte, 32)})},
 		{"a proposal of parameters", sign(t, "alice", 1, proposes(ledger.Change{Kind: ledger.ChangeParams, Params: params}))},
 		{"a proposal of kind 5", envelope(t, "alice", 5, 1, []any{5, []byte{0x80}})},
 		{"a vote", sign(t, "alice", 1, votes(1, true))},

@@ -152,7 +152,10 @@ func (s *State) checkVote(tx Tx) error {
 	if (voteOf(p.Voters, v.Consensus) >= 0) == tx.Vote.Approve {
 		return fmt.Errorf("%w: vote on entry %d", ErrAttested, tx.Vote.Proposal)
 	}
-	if _, _, yes, err := s.carried(voted(p.Voters, v.Consensus, tx.Vote.Approve)); err != nil || !yes {
+	if !tx.Vote.Approve {
+		return nil // whoever takes a word back decides nothing
+	}
+	if _, _, yes, err := s.carried(voted(p.Voters, v.Consensus, true)); err != nil || !yes {
 		return err
 	}
 	e, err := s.Entry(tx.Vote.Proposal)

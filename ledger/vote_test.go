@@ -116,6 +116,28 @@ func TestVoteThatWouldDecideTheImpossibleIsRefused(t *testing.T) {
 	n.refuse(t, vote(t, 3, 1, second, true), ledger.ErrChange) // attest key and peer are taken now
 }
 
+// TestVoteCanBeTakenBackWhatever takes one back from a proposal that those in
+// favour would carry by now, if anybody counted, and that cannot be made any more.
+func TestVoteCanBeTakenBackWhatever(t *testing.T) {
+	g := testGenesis()
+	g.Validators = validators(4, 1, 1, 3)
+	n := newNode(t, g)
+	other := joining(1)
+	other.Validator.Consensus = ledger.KeyOf(key("another"))
+	at := n.accept(t, propose(t, 0, 1, other))
+	n.accept(t, vote(t, 1, 1, at, true), vote(t, 2, 1, at, true)) // 6 of 9
+	leaves := n.accept(t, propose(t, 1, 2, ledger.Change{Kind: ledger.ChangeRemove, Remove: g.Validators[3].Consensus}))
+	n.accept(t, vote(t, 0, 2, leaves, true), vote(t, 3, 1, leaves, true))
+	joins := n.accept(t, propose(t, 1, 3, joining(1)))
+	n.accept(t, vote(t, 0, 3, joins, true))
+	if set := n.set(t); len(set) != 4 || set[3].Consensus != joining(1).Validator.Consensus {
+		t.Fatalf("set %+v", set)
+	}
+	n.refuse(t, vote(t, 4, 1, at, true), ledger.ErrChange)
+	n.accept(t, vote(t, 2, 2, at, false))
+	n.refuse(t, vote(t, 2, 3, at, false), ledger.ErrAttested)
+}
+
 func TestParametersChangeByVote(t *testing.T) {
 	n := newNode(t, testGenesis())
 	p := n.Params()
@@ -126,7 +148,7 @@ func TestParametersChangeByVote(t *testing.T) {
 		t.Errorf("parameters %+v, want %+v", n.Params(), p)
 	}
 	n.refuse(t, announce(t, "alice", 1, record("large", 1<<20+1, 1)), ledger.ErrFull)
-	n.accept(t, announce(t, "newcomer", 1, record("a", 1000, 1)), naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Pay: 7}))
+	n.accept(t, announce(t, "newcomer", 1, record("a", 1000, 1)), namingFor(t, "alice", 1, 7, ledger.Naming{Name: "x", Terms: 1}))
 }
 
 // TestPowerCountsByTheSetOfTheAnnouncement changes the set while a block is

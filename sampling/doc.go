@@ -31,6 +31,6 @@
 // group, so nothing that must be sound rests on it; what a sample shows, it
 // shows whoever serves the row.
 //
-// Custody is specified, with vectors, in docs/spec/network.md; the test, its
+// Custody is specified, with vectors, in docs/spec/protocols.md; the test, its
 // verdicts and what they mean in docs/spec/sampling.md.
 package sampling

@@ -26,8 +26,6 @@ type gate struct {
 	ctx      context.Context // ends dials under way
 	listener net.Listener
 	dialer   net.Dialer
-	ip       netip.Addr // zero: all
-	fixed    int        // port, of Config; 0: any
 	private  bool
 	admits   func(ip netip.Addr, incoming bool) bool // who is banned is not
 	spend    func(sent, received int) error          // Config.Spend, never nil
@@ -40,8 +38,7 @@ type gate struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	open     map[*conn]struct{}
-	incoming int   // of them
-	met      []met // may be dialled although they are private, oldest first
+	incoming int // of them
 }
 
 // errConnections reports that the limit on connections is reached.
@@ -49,7 +46,7 @@ var errConnections = errors.New("limit on connections is reached")
 
 func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) bool) (*gate, error) {
 	g := &gate{
-		ctx: ctx, ip: cfg.IP, fixed: cfg.Port, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{},
+		ctx: ctx, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{},
 		up: limiter(cfg.UploadRate), down: limiter(cfg.DownloadRate),
 		dials: make(chan struct{}, cfg.MaxDials), maxConns: cfg.MaxConns,
 	}
@@ -68,7 +65,7 @@ func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) boo
 	address := net.JoinHostPort(host, strconv.Itoa(cfg.Port))
 	lc := net.ListenConfig{KeepAlive: -1}
 	l, err := lc.Listen(ctx, "tcp", address)
-	if isInUse(err) {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen on %s: %w", address, ErrPortInUse)
 	}
 	if err != nil {
@@ -77,8 +74,6 @@ func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) boo
 	g.listener = l
 	return g, nil
 }
-
-func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 func (g *gate) port() int { return g.listener.Addr().(*net.TCPAddr).Port }
 
@@ -159,8 +154,7 @@ func (g *gate) allows(addr netip.AddrPort) bool {
 	if addr.Port() == 0 || !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" {
 		return false
 	}
-	public := !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast() && !reserved(ip)
-	return public || g.private || g.hasMet(addr)
+	return g.private || !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast() && !reserved(ip)
 }
 
 // notPublic are the blocks of RFC 6890 that netip has no word for: this

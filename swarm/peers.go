@@ -29,7 +29,6 @@ type peer struct {
 type address struct {
 	next  time.Time // not to be dialled before
 	tries int       // since it was last connected
-	found bool      // a source named it, see addFound
 }
 
 const (
@@ -50,9 +49,7 @@ const (
 
 // AddPeers tells of addresses where the block may be had. None is trusted;
 // duplicates, and addresses that policy forbids to dial, are dropped.
-func (t *Torrent) AddPeers(peers ...netip.AddrPort) { t.addPeers(false, peers) }
-
-func (t *Torrent) addPeers(found bool, peers []netip.AddrPort) {
+func (t *Torrent) AddPeers(peers ...netip.AddrPort) {
 	now := time.Now()
 	var dial []torrent.PeerInfo
 	t.mu.Lock()
@@ -66,13 +63,12 @@ func (t *Torrent) addPeers(found bool, peers []netip.AddrPort) {
 			continue // once is enough to be asked; nothing is wanted
 		}
 		if a == nil {
-			if !t.roomForAddress(found) {
+			if len(t.addrs) >= maxAddresses && !t.forgetAddress() {
 				continue
 			}
-			a = &address{found: found}
+			a = &address{}
 			t.addrs[p] = a
 		}
-		a.found = a.found && found
 		if now.Before(a.next) || t.connected(p) {
 			continue
 		}
@@ -90,30 +86,13 @@ func (a *address) retryAfter(now time.Time) {
 	a.tries++
 }
 
-// roomForAddress makes sure that one more address may be kept. t.mu is held.
-func (t *Torrent) roomForAddress(found bool) bool {
-	if found {
-		n := 0
-		for _, a := range t.addrs {
-			if a.found {
-				n++
-			}
-		}
-		if n >= maxFound {
-			return t.forgetAddress(true)
-		}
-	}
-	return len(t.addrs) < maxAddresses || t.forgetAddress(found)
-}
-
 // forgetAddress makes room by dropping an address that was tried most often in
-// vain, if any was tried thrice; of those that sources named, if found is set.
-// t.mu is held.
-func (t *Torrent) forgetAddress(found bool) bool {
+// vain, if any was tried thrice. t.mu is held.
+func (t *Torrent) forgetAddress() bool {
 	var worst netip.AddrPort
 	tries := 2
 	for addr, a := range t.addrs {
-		if a.tries > tries && (a.found || !found) && !t.connected(addr) {
+		if a.tries > tries && !t.connected(addr) {
 			worst, tries = addr, a.tries
 		}
 	}
@@ -143,7 +122,7 @@ func (t *Torrent) redial() {
 		}
 	}
 	t.mu.Unlock()
-	t.addPeers(true, due)
+	t.AddPeers(due...)
 }
 
 // dropStalled closes connections that owe us rows and do not send any.

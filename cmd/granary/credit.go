@@ -20,7 +20,8 @@ func (a *app) credit() *cobra.Command {
 		Short: "Show credits and what moved them, or move them",
 		Long: `Shows the account of a key, this home's publisher unless another is named, with
 every entry of the ledger that moved its credits: proven, and proven to be all.
-A credit keeps one byte for one day.
+A credit keeps one byte for one day. A block, a transfer and a step of a name cost
+the fee at least, which nobody gets: it pays for room in every node's ledger.
 
 Exit status: 0 shown or moved; 1 refused by the ledger; 64 a key or an amount that
 cannot be; 75 the ledger cannot be reached, or did not take it in time.`,
@@ -64,12 +65,16 @@ func (a *app) creditTransfer() *cobra.Command {
 
 func (a *app) showCredit(s node.CreditStatus) error {
 	return a.ui.Result(s, func(w io.Writer) {
-		fmt.Fprintf(w, "key      %s\ncredits  %d\n", s.Key, s.Credits)
+		fmt.Fprintf(w, "key      %s\ncredits  %d\nfee      %d for a transfer or a step of a name, and the least for a block\n", s.Key, s.Credits, s.Fee)
 		if len(s.Moves) == 0 && s.Credits == 0 && s.Allowance > 0 {
 			fmt.Fprintf(w, "         up to %d more as a newcomer, when it first publishes\n", s.Allowance)
 		}
 		for _, m := range s.Moves {
-			fmt.Fprintf(w, "#%-6d %s  %+d\t%s %s\tleaves %d\n", m.Index, m.Time.Format(time.RFC3339), m.Credits, m.What, m.About, m.Balance)
+			fee := ""
+			if m.Fee > 0 {
+				fee = fmt.Sprintf(" (%d of it the fee)", m.Fee)
+			}
+			fmt.Fprintf(w, "#%-6d %s  %+d\t%s %s%s\tleaves %d\n", m.Index, m.Time.Format(time.RFC3339), m.Credits, m.What, m.About, fee, m.Balance)
 		}
 		if s.Opening > 0 {
 			fmt.Fprintf(w, "began with %d\n", s.Opening)

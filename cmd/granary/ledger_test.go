@@ -157,9 +157,16 @@ func expires(t *testing.T, n *devnet.Net, id erasure.ID) {
 
 func announce(t *testing.T, n *devnet.Net, nonce uint64, info erasure.Info) []byte {
 	t.Helper()
-	raw, err := ledger.SignAnnounce(n.Network.ChainID(), publisherKey(t, n), nonce, ledger.Record{
+	return announceOn(t, n, n.Network.ChainID(), nonce, info)
+}
+
+func announceOn(t *testing.T, n *devnet.Net, chain string, nonce uint64, info erasure.Info) []byte {
+	t.Helper()
+	tx := ledger.Tx{Kind: ledger.KindAnnounce, Record: ledger.Record{
 		Info: info, Keep: 1, Peers: []ledger.PeerID{ledger.PeerID(n.Nodes["publisher"].Peer)},
-	})
+	}}
+	tx.Pay = n.Network.Genesis.Params.Price(tx)
+	raw, err := ledger.Sign(chain, publisherKey(t, n), nonce, tx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,10 +258,7 @@ func TestBadTransactionsAreRefusedAndNobodyStops(t *testing.T) {
 	good := announce(t, n, 1, info)
 	forged := bytes.Clone(good)
 	forged[len(forged)-1] ^= 1
-	otherChain, err := ledger.SignAnnounce("other", publisherKey(t, n), 1, ledger.Record{Info: info, Keep: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	otherChain := announceOn(t, n, "other", 1, info)
 	publisher := n.Nodes["publisher"].Client
 	for name, test := range map[string]struct {
 		raw  []byte

@@ -23,7 +23,7 @@ that @NAME stands for that block wherever a REF is taken. Every step is an entry
 of the ledger; what a name points at now, and that its history is complete, is
 proven, whoever is asked.
 
-A name is 1 to 63 of a-z, 0-9 and -. When its time is over it is nobody's, at
+Every step costs the fee at least, which ` + "`granary credit`" + ` tells. A name is 1 to 63 of a-z, 0-9 and -. When its time is over it is nobody's, at
 once: renew it before.
 
 Exit status: 0 done; 1 refused by the ledger: another's, too few credits; 64 a
@@ -136,7 +136,7 @@ func (a *app) showName(s node.NameStatus) error {
 		if s.Target != "" {
 			fmt.Fprintf(w, "block    %s\n", s.Target)
 		}
-		fmt.Fprintf(w, "entries  %d\nprice    %d credits for %s\n", s.Entries, s.Cost, s.Term)
+		fmt.Fprintf(w, "entries  %d\nprice    %d credits for %s, and %d at least for each step\n", s.Entries, s.Cost, s.Term, s.Fee)
 	})
 }
 
@@ -154,8 +154,9 @@ func (a *app) nameHistory() *cobra.Command {
 		return a.ui.Result(map[string]any{"name": args[0], "history": steps}, func(w io.Writer) {
 			for _, s := range steps {
 				fmt.Fprintf(w, "#%-6d %s  by %.16s…", s.Index, s.Time.Format(time.RFC3339), s.By)
+				fmt.Fprintf(w, "  paid %d", s.Pay)
 				if s.Terms > 0 {
-					fmt.Fprintf(w, "  paid %d", s.Pay)
+					fmt.Fprintf(w, " for %d terms", s.Terms)
 				}
 				if s.Target != "" {
 					fmt.Fprintf(w, "  block %s", s.Target)

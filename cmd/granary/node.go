@@ -60,6 +60,7 @@ setting is refused; 75 a port is in use.`,
 				err = a.ui.Result(st, func(w io.Writer) {
 					fmt.Fprintf(w, "node %s on %s, torrents on %s\n", st.Peer, st.Chain, st.Torrent)
 				})
+				a.showSync(ctx, c)
 				<-ctx.Done()
 				return err
 			})

@@ -21,7 +21,7 @@ func (a *app) peers() *cobra.Command {
 		Short: "List the peers that the node is connected to",
 		Long: `Lists the peers of this home's running node: what each is, how many of the 64
 custody groups it keeps, where it is, how long it takes to answer, and when it
-last gave a row or a description.
+last gave a row or a description; and whether others can reach this node.
 
 Exit status: 0 listed; 1 no node runs in this home.`,
 		Example: "  granary peers --json",
@@ -60,4 +60,5 @@ func printPeers(w io.Writer, s node.PeersStatus) {
 	}
 	t.Flush()
 	fmt.Fprintf(w, "%d connected; %d custodians remembered, %d of them have answered\n", len(s.Peers), s.Known, s.Answered)
+	fmt.Fprintf(w, "reachable: %s\n", s.Reach)
 }

@@ -60,7 +60,7 @@ not certified in time (the block stays stored); 130 interrupted.`,
 				}
 				return a.ui.Result(r, func(w io.Writer) {
 					fmt.Fprintf(w, "%s\n%s\n", r.ID, r.Magnet)
-					a.ui.Note("%s, %s, #%d in the log, %s by %d of %d voting power", r.Name, humanize.IBytes(uint64(r.Length)), r.Index, r.Status, r.Power, r.Total)
+					a.ui.Note("%s, %s, #%d in the log, %s by %d of %d voting power, for %d credits", r.Name, humanize.IBytes(uint64(r.Length)), r.Index, r.Status, r.Power, r.Total, r.Paid)
 					if r.Custodians > 0 {
 						a.ui.Note("%d custodians hold their shares", r.Custodians)
 					}

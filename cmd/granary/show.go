@@ -264,6 +264,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		if s.Ledger.Err != "" {
 			fmt.Fprintf(w, "           %s\n", s.Ledger.Err)
 		}
+		if s.Consensus != nil {
+			printConsensus(w, *s.Consensus)
+		}
 		if s.Abstains != "" {
 			fmt.Fprintf(w, "validator  abstains: %s\n", s.Abstains)
 		}

@@ -60,6 +60,9 @@ func printNetwork(w io.Writer, s node.NetworkStatus) {
 			you = "  (this home)"
 		}
 		fmt.Fprintf(w, "%-16s power %d of %d  consensus %.16s…  attest %.16s…  %s%s\n", v.Name, v.Power, s.Total, v.Consensus, v.Attest, v.Peer, you)
+		if v.SignedTwice != 0 {
+			fmt.Fprintf(w, "                 signed two different votes at height %d: its consensus key is stolen or in use twice, or it lies\n", v.SignedTwice)
+		}
 	}
 	params, err := json.Marshal(s.Params)
 	if err == nil {

@@ -22,15 +22,16 @@ type app struct {
 
 	db *bbolt.DB
 
-	// tx holds what FinalizeBlock applied until Commit makes it last, state is the
-	// state in it.
-	tx    *bbolt.Tx
-	state *ledger.State
+	// tx holds what FinalizeBlock applied until Commit makes it last.
+	tx *bbolt.Tx
+
+	tried *outcome // what the last block that was tried comes to; nil: none since the last commit
 
 	waiting ledger.Mempool // what CheckTx let in since the last commit
 
 	commits *signal
 	halted  func(reason error)
+	decided func(height int64) // called with each that is committed
 }
 
 // Info tells the engine where the state is, so that it replays what is missing.
@@ -73,18 +74,6 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	return res, nil
 }
 
-// ProcessProposal refuses a block with anything that is no transaction by its
-// form alone: whoever proposes it did not check it. All nodes agree on that
-// whatever their state.
-func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
-	for _, raw := range req.Txs {
-		if _, err := ledger.ParseTx(raw); err != nil {
-			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
-		}
-	}
-	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
-}
-
 // FinalizeBlock applies a block that is decided. An error stops this node: it
 // cannot go on without what others have.
 func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
@@ -100,31 +89,27 @@ func (a *app) apply(req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock
 	if err := a.rollback(); err != nil {
 		return nil, err
 	}
-	var err error
+	o, err := a.outcome(req.Height, req.Time, req.Txs)
+	if err != nil {
+		return nil, err
+	}
 	if a.tx, err = a.db.Begin(true); err != nil {
 		return nil, err
 	}
-	if a.state, err = ledger.Load(bucket{a.tx.Bucket(bucketState)}); err != nil {
+	if err := o.write(a.tx); err != nil {
 		return nil, err
 	}
-	before, err := a.state.Validators()
-	if err != nil {
-		return nil, err
+	if len(req.Misbehavior) > 0 {
+		if err := noteEvidence(a.tx, req.Height); err != nil {
+			return nil, err
+		}
 	}
-	applied, err := a.state.Apply(req.Height, req.Time, req.Txs)
-	if err != nil {
-		return nil, err
-	}
-	after, err := a.state.Validators()
-	if err != nil {
-		return nil, err
-	}
-	hash := applied.Head.AppHash()
+	hash := o.applied.Head.AppHash()
 	res := &abci.ResponseFinalizeBlock{
 		AppHash: hash[:], TxResults: make([]*abci.ExecTxResult, len(req.Txs)),
-		ValidatorUpdates: changes(before, after),
+		ValidatorUpdates: o.changes,
 	}
-	for i, refused := range applied.Results {
+	for i, refused := range o.applied.Results {
 		// Only the code is hashed into the next header: texts may differ between versions.
 		res.TxResults[i] = &abci.ExecTxResult{Code: ledger.Code(refused)}
 	}
@@ -156,14 +141,15 @@ func changes(before, after []ledger.Validator) []abci.ValidatorUpdate {
 
 // Commit makes what FinalizeBlock applied last, and tells who waits for it.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit, error) {
-	height := a.state.Height()
+	height := a.tried.height
 	err := a.tx.Commit()
-	a.tx, a.state = nil, nil
+	a.tx, a.tried = nil, nil
 	if err != nil {
 		err = fmt.Errorf("commit height %d: %w", height, err)
 		a.halted(err)
 		return nil, err
 	}
+	a.decided(height)
 	a.commits.raise()
 	return &abci.ResponseCommit{}, nil
 }
@@ -174,6 +160,6 @@ func (a *app) rollback() error {
 		return nil
 	}
 	tx := a.tx
-	a.tx, a.state = nil, nil
+	a.tx = nil
 	return tx.Rollback()
 }

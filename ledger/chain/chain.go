@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	abci "github.com/cometbft/cometbft/abci/types"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"github.com/cometbft/cometbft/mempool"
 	"github.com/cometbft/cometbft/node"
@@ -49,6 +50,8 @@ type Chain struct {
 	node   *node.Node
 	stores *stores
 	states validatorSets
+	peers  *historians
+	clock  clock
 
 	commits *signal
 	stop    context.CancelFunc
@@ -65,24 +68,8 @@ type Chain struct {
 // lacks. Besides configuration errors
 // it returns ErrPortInUse, ErrLocked or ErrGenesis.
 func Open(ctx context.Context, cfg Config) (*Chain, error) {
-	if err := checkConfig(cfg); err != nil {
-		return nil, fmt.Errorf("open chain: %w", err)
-	}
-	port, err := freePort(cfg.IP, cfg.Port)
+	c, err := prepare(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open chain: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, "data"), 0o700); err != nil {
-		return nil, fmt.Errorf("open chain: %w", err)
-	}
-	c := &Chain{
-		cfg: cfg, port: port,
-		logger:  cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		stores:  &stores{},
-		commits: newSignal(),
-	}
-	c.close = sync.OnceValue(c.shut)
-	if c.db, err = openStore(filepath.Join(cfg.Dir, "state.db"), cfg.Genesis); err != nil {
 		return nil, fmt.Errorf("open chain: %w", err)
 	}
 	if err := c.start(ctx); err != nil {
@@ -91,25 +78,59 @@ func Open(ctx context.Context, cfg Config) (*Chain, error) {
 	return c, nil
 }
 
-// start assembles the engine over the open state.
-func (c *Chain) start(ctx context.Context) (err error) {
+// prepare opens what is in cfg.Dir.
+func prepare(cfg Config) (*Chain, error) {
+	if err := checkConfig(cfg); err != nil {
+		return nil, err
+	}
+	port, err := freePort(cfg.IP, cfg.Port)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "data"), 0o700); err != nil {
+		return nil, err
+	}
+	c := &Chain{
+		cfg: cfg, port: port,
+		logger:  cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		stores:  &stores{},
+		commits: newSignal(),
+	}
+	if c.cfg.Now == nil {
+		c.cfg.Now = time.Now
+	}
+	c.close = sync.OnceValue(c.shut)
+	c.db, err = openStore(filepath.Join(cfg.Dir, "state.db"), cfg.Genesis)
+	return c, err
+}
+
+// start runs the engine over the open state.
+func (c *Chain) start(ctx context.Context) error {
+	signer, err := openSigner(c.cfg)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, c.application(), signer)
+}
+
+func (c *Chain) application() *app {
+	c.stores.app = &app{db: c.db, commits: c.commits, halted: c.halt, decided: c.decided}
+	return c.stores.app
+}
+
+// run assembles the engine of what decides and what signs, and starts it.
+func (c *Chain) run(ctx context.Context, a abci.Application, signer types.PrivValidator) (err error) {
 	// The engine panics if its stores and the state cannot be brought together.
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", ErrHalted, p)
 		}
 	}()
-	a := &app{db: c.db, commits: c.commits, halted: c.halt}
-	c.stores.app = a
 	peers, err := parsePeers(c.cfg.Peers)
 	if err != nil {
 		return err
 	}
-	signer, err := openSigner(c.cfg)
-	if err != nil {
-		return err
-	}
-	if err := begun(ctx, c.cfg.Genesis.Time); err != nil {
+	if err := begun(ctx, c.cfg.Genesis.Time, c.cfg.Now()); err != nil {
 		return err
 	}
 	conf := engineConfig(c.cfg, c.port)
@@ -135,6 +156,9 @@ func (c *Chain) start(ctx context.Context) (err error) {
 		return errors.New("the engine's store of validator sets is another than we know")
 	}
 	c.states = sets
+	if c.peers, err = listen(c.node.Switch()); err != nil {
+		return err
+	}
 	if err := c.node.Start(); err != nil {
 		return portError(err)
 	}
@@ -194,8 +218,8 @@ func (c *Chain) PeerAddress() string {
 }
 
 // begun waits until the network begins: the engine would too, and heed no ctx.
-func begun(ctx context.Context, genesis time.Time) error {
-	wait := time.NewTimer(time.Until(genesis))
+func begun(ctx context.Context, genesis, now time.Time) error {
+	wait := time.NewTimer(genesis.Sub(now))
 	defer wait.Stop()
 	select {
 	case <-wait.C:

@@ -37,7 +37,7 @@ func testGenesis(n int, heartbeat time.Duration) ledger.Genesis {
 		Time:    time.Now().UTC().Truncate(time.Second),
 		Params:  ledger.DevnetParams(),
 	}
-	g.Params.Heartbeat = heartbeat
+	g.Params.Heartbeat, g.Params.Fee = heartbeat, 0
 	for i := range n {
 		g.Validators = append(g.Validators, ledger.Validator{
 			Name: fmt.Sprintf("validator %d", i), Power: 1,
@@ -70,21 +70,28 @@ type network struct {
 	ports   []int
 	nodes   []*chain.Chain // nil: down
 
-	candidates bool // nodes beyond the first validators have consensus keys, too
+	candidates bool              // nodes beyond the first validators have consensus keys, too
+	route      map[[2]int]string // addresses by which a node finds another, if not its own
 }
 
 // newNetwork starts validators that all know each other, and leaves room for
 // more nodes.
 func newNetwork(t testing.TB, validators, more int, heartbeat time.Duration) *network {
+	n := foundNetwork(t, validators, more, heartbeat)
+	for i := range validators {
+		n.start(i)
+	}
+	return n
+}
+
+// foundNetwork is newNetwork before anybody has started.
+func foundNetwork(t testing.TB, validators, more int, heartbeat time.Duration) *network {
 	n := &network{
 		t: t, genesis: testGenesis(validators, heartbeat), dir: t.TempDir(),
 		ip: loopback(), nodes: make([]*chain.Chain, validators+more),
 	}
 	n.ports = freePorts(t, n.ip, validators+more)
 	t.Cleanup(n.close)
-	for i := range validators {
-		n.start(i)
-	}
 	return n
 }
 
@@ -97,7 +104,11 @@ func (n *network) config(i int) chain.Config {
 		cfg.Key = key("consensus %d", i)
 	}
 	for j := range n.genesis.Validators {
-		cfg.Peers = append(cfg.Peers, fmt.Sprintf("%s@%s:%d", chain.NodeID(key("node %d", j)), n.ip, n.ports[j]))
+		address, ok := n.route[[2]int{i, j}]
+		if !ok {
+			address = fmt.Sprintf("%s:%d", n.ip, n.ports[j])
+		}
+		cfg.Peers = append(cfg.Peers, chain.NodeID(key("node %d", j))+"@"+address)
 	}
 	if os.Getenv("GRANARY_CHAIN_LOG") != "" {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)

@@ -33,7 +33,8 @@ type Config struct {
 	// others than Peers.
 	Devnet bool
 
-	Logger *slog.Logger // nil: discard
+	Now    func() time.Time // this machine's clock; nil: time.Now
+	Logger *slog.Logger     // nil: discard
 }
 
 // NodeID is what a node with this key is called on the consensus port: the id

@@ -15,6 +15,7 @@ import (
 )
 
 func TestOneDownKeepsCertifyingTwoDownHaltsAndResumes(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	n := newNetwork(t, 4, 0, 2*time.Second)
 	r := record("all up")
 	certify := func(name string, nonce uint64, up ...int) {
@@ -48,6 +49,7 @@ func TestOneDownKeepsCertifyingTwoDownHaltsAndResumes(t *testing.T) {
 }
 
 func TestFullNodeSyncsFromGenesisAndPublishes(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	n := newNetwork(t, 4, 1, 2*time.Second)
 	for i := range 5 {
 		r := record(string(rune('a' + i)))
@@ -59,6 +61,9 @@ func TestFullNodeSyncsFromGenesisAndPublishes(t *testing.T) {
 	}
 	n.start(4)
 	n.sameHead(0)
+	if s, err := n.nodes[4].Status(); err != nil || s.Highest == 0 || s.Stuck != nil {
+		t.Errorf("%+v, %v: it should have said how far it is", s, err)
+	}
 	n.announce(4, "bob", 1, record("from the full node"))
 	n.sameHead(4)
 }

@@ -50,6 +50,7 @@ func (n *network) decide(i int, c ledger.Change, voters ...int) {
 // shows that its vote is needed; one that is down leaves; and a light client that
 // knows the genesis alone follows through all of it.
 func TestValidatorsComeAndGo(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	n := newNetwork(t, 4, 1, time.Second)
 	n.candidates = true
 	n.announce(0, "alice", 1, record("before"))

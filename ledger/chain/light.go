@@ -54,26 +54,3 @@ func (c *Chain) LightBlock(height int64) ([]byte, error) {
 type validatorSets interface {
 	LoadValidatorsFast(height int64) (*types.ValidatorSet, error)
 }
-
-// Status is how a node is doing.
-type Status struct {
-	Height  int64 // applied
-	Head    ledger.Head
-	Syncing bool // still fetching old heights from others
-	Peers   int  // connected on the consensus port
-	Waiting int  // transactions that wait here
-}
-
-// Status returns how the node is doing, or its Err.
-func (c *Chain) Status() (Status, error) {
-	if err := c.Err(); err != nil {
-		return Status{}, err
-	}
-	s := Status{
-		Syncing: c.node.ConsensusReactor().WaitSync(),
-		Peers:   c.node.Switch().Peers().Size(),
-		Waiting: c.node.Mempool().Size(),
-	}
-	err := c.View(func(state *ledger.State) { s.Height, s.Head = state.Height(), state.Head() })
-	return s, err
-}

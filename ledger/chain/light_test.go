@@ -18,8 +18,8 @@ import (
 type local map[string]*chain.Chain
 
 func (l local) Call(ctx context.Context, peer, protocol string, req []byte) ([]byte, error) {
-	c, ok := l[peer]
-	if !ok {
+	c := l[peer]
+	if c == nil {
 		return nil, errors.New("no such peer")
 	}
 	if protocol == light.TxProtocol {
@@ -50,6 +50,7 @@ func (n *network) lightClient(cfg light.Config) *light.Client {
 
 // TestLightClientOverTheChain publishes, watches and proves without a node.
 func TestLightClientOverTheChain(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	n := newNetwork(t, 4, 0, 2*time.Second)
 	n.until(0, 0, "the first height", func(u chain.Update) bool { return u.Height > 0 })
 	n.until(1, 0, "the first height", func(u chain.Update) bool { return u.Height > 0 })

@@ -13,6 +13,7 @@ import (
 func FuzzServe(f *testing.F) {
 	c := newSynth(f, 4)
 	c.publish("a")
+	c.evidence = [][]byte{signedTwice(f, c.genesis.ChainID, 0).Bytes()}
 	cl, w := client(f, c, light.Config{}, func(protocol string, req []byte) ([]byte, error) {
 		f.Add(req)
 		return honest(c)(protocol, req)
@@ -36,6 +37,7 @@ func FuzzServe(f *testing.F) {
 func FuzzReplies(f *testing.F) {
 	c := newSynth(f, 4)
 	c.publish("a")
+	c.evidence = [][]byte{signedTwice(f, c.genesis.ChainID, 0).Bytes()}
 	number := 0
 	cl, _ := client(f, c, light.Config{}, func(protocol string, req []byte) ([]byte, error) {
 		raw, err := honest(c)(protocol, req)
@@ -109,6 +111,7 @@ func exercise(ctx context.Context, cl *light.Client) light.Found {
 	cl.Update(ctx)                      //nolint:errcheck // errors are expected here, and below
 	cl.Entries(ctx, 0, 3)               //nolint:errcheck
 	cl.Network(ctx)                     //nolint:errcheck
+	cl.DoubleSigns(ctx)                 //nolint:errcheck
 	cl.Account(ctx, ledger.PublicKey{}) //nolint:errcheck
 	who := ledger.KeyOf(key("publisher of a"))
 	if a, err := cl.Account(ctx, who); err == nil {

@@ -33,6 +33,7 @@ const (
 	kindFind    kind = 3 // what is known about a block
 	kindValue   kind = 4 // what the state holds under a key, with its proof
 	kindTrail   kind = 5 // entries about something, from one back, each with its inclusion proof
+	kindTwice   kind = 6 // evidence of validators that signed twice
 )
 
 // request is every request of Protocol; Body is one of the following.
@@ -97,6 +98,15 @@ type (
 		From  uint64 // index of the first, which is of the trail; the next are before it
 		Count uint64 // 1 to MaxEntries
 		Size  uint64 // of the log that the proofs are for; above From
+	}
+
+	twiceRequest struct {
+		_     struct{} `cbor:",toarray"`
+		Count uint64   // 1 to MaxEntries
+	}
+	twiceReply struct {
+		_        struct{} `cbor:",toarray"`
+		Evidence [][]byte // protobuf: tendermint.types.DuplicateVoteEvidence, the latest first
 	}
 )
 

@@ -19,6 +19,10 @@ type Source interface {
 
 	// Submit hands a transaction to the network.
 	Submit(ctx context.Context, raw []byte) error
+
+	// Evidence returns what shows that validators signed twice, the latest first,
+	// at most count: each a tendermint.types.DuplicateVoteEvidence in protobuf.
+	Evidence(count int) ([][]byte, error)
 }
 
 // Serve answers a request of Protocol. It answers everything: what it does not
@@ -85,6 +89,8 @@ func serve(src Source, raw []byte) (any, error) {
 		return respond(req.Body, func(q trailRequest) (entriesReply, error) {
 			return viewed(src, func(s *ledger.State) (entriesReply, error) { return serveTrail(s, q) })
 		})
+	case kindTwice:
+		return respond(req.Body, func(q twiceRequest) (twiceReply, error) { return serveTwice(src, q) })
 	}
 	return nil, fmt.Errorf("%w: request of kind %d", ledger.ErrMalformed, req.Kind)
 }

@@ -34,6 +34,7 @@ func key(name string, args ...any) ed25519.PrivateKey {
 
 func testGenesis(validators int) ledger.Genesis {
 	g := ledger.Genesis{ChainID: "granary-test", Time: genesisTime, Params: ledger.DevnetParams()}
+	g.Params.Fee = 0
 	for i := range validators {
 		g.Validators = append(g.Validators, ledger.Validator{
 			Name: fmt.Sprintf("validator %d", i), Power: 1,
@@ -67,6 +68,8 @@ type synth struct {
 	sets    []validatorSet      // of each height, and of the next
 	signers int                 // how many validators sign; 0: all
 	lie     *ledger.Head        // what headers commit to; nil: the truth
+
+	evidence [][]byte // of double signing
 }
 
 // validatorSet is CometBFT's set with the keys, which are in its order.
@@ -264,6 +267,11 @@ func encodeBlock(b *types.LightBlock) ([]byte, error) {
 func (c *synth) View(read func(*ledger.State)) error {
 	read(c.state)
 	return nil
+}
+
+// Evidence implements light.Source.
+func (c *synth) Evidence(count int) ([][]byte, error) {
+	return c.evidence[:min(count, len(c.evidence))], nil
 }
 
 // Submit implements light.Source: what is accepted goes nowhere.

@@ -64,18 +64,29 @@ func (c *Client) Name(ctx context.Context, name string) (ledger.Name, error) {
 	return ledger.ParseName(name, value)
 }
 
-// Network returns the validators and parameters in force, proven.
-func (c *Client) Network(ctx context.Context) ([]ledger.Validator, ledger.Params, error) {
+// Params returns the parameters in force, proven.
+func (c *Client) Params(ctx context.Context) (ledger.Params, error) {
+	params, _, err := c.network(ctx)
+	return params, err
+}
+
+func (c *Client) network(ctx context.Context) (ledger.Params, uint64, error) {
 	value, err := c.Value(ctx, ledger.NetworkKey())
 	if err != nil {
-		return nil, ledger.Params{}, err
+		return ledger.Params{}, 0, err
 	}
-	params, number, err := ledger.ParseNetwork(value)
+	return ledger.ParseNetwork(value)
+}
+
+// Network returns the validators and parameters in force, proven.
+func (c *Client) Network(ctx context.Context) ([]ledger.Validator, ledger.Params, error) {
+	params, number, err := c.network(ctx)
 	if err != nil {
 		return nil, params, err
 	}
 	// A set never changes, so it does not matter if the head has moved on.
-	if value, err = c.Value(ctx, ledger.SetKey(number)); err != nil {
+	value, err := c.Value(ctx, ledger.SetKey(number))
+	if err != nil {
 		return nil, params, err
 	}
 	set, err := ledger.ParseValidators(value)
@@ -140,10 +151,10 @@ func (c *Client) AccountHistory(ctx context.Context, who ledger.PublicKey, a led
 			return change.Kind == ledger.ChangeGrant && change.Grant.Key == who, err
 		case e.Kind != ledger.EntryTx:
 			return false, nil
-		case e.Tx.Kind == ledger.KindTransfer:
-			return e.Tx.Sender == who || e.Tx.Transfer.To == who, nil
+		case e.Tx.Kind == ledger.KindTransfer && e.Tx.Transfer.To == who:
+			return true, nil
 		}
-		return e.Tx.Sender == who && (e.Tx.Kind == ledger.KindAnnounce || e.Tx.Kind == ledger.KindName && e.Tx.Naming.Terms > 0), nil
+		return e.Tx.Sender == who && (e.Tx.Pay > 0 || e.Tx.Kind == ledger.KindTransfer), nil
 	})
 }
 

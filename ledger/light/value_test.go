@@ -23,7 +23,7 @@ func named(t testing.TB, times int) *synth {
 	for i := range times {
 		n := ledger.Naming{Name: "x", Target: record("a").ID()}
 		if i == 0 {
-			n.Terms, n.Pay = 1, c.genesis.Params.NameCost
+			n.Terms = 1
 		}
 		c.sign1(t, "alice", ledger.Tx{Kind: ledger.KindName, Naming: n})
 	}
@@ -38,6 +38,7 @@ func (c *synth) sign1(t testing.TB, who string, tx ledger.Tx) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tx.Pay = c.genesis.Params.Price(tx)
 	raw, err := ledger.Sign(c.genesis.ChainID, key("%s", who), a.Nonce+1, tx)
 	if err != nil {
 		t.Fatal(err)

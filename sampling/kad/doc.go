@@ -24,5 +24,5 @@
 // so a peer ID and the observed IP address of its connection are facts. Rows
 // are returned as received: the caller verifies them with erasure.Verifier.
 //
-// Wire formats, keys, topics and limits are specified in docs/spec/network.md.
+// Wire formats, keys, topics and limits are specified in docs/spec/protocols.md.
 package kad

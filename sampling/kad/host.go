@@ -264,12 +264,12 @@ func (h *Host) groupsOf(p peer.ID) sampling.GroupSet {
 // PeerInfo describes a connected peer.
 type PeerInfo struct {
 	Peer    peer.ID
-	Addr    string    // multiaddr of its oldest connection
+	Addr    string    // multiaddr of its oldest connection, a direct one if there is any
 	Inbound bool      // the peer dialled
 	Since   time.Time // start of that connection
 	Agent   string    // what the peer calls its software
 	Hello   *Hello    // its last hello on this connection, nil for none; Known and Held are unset
-	Relayed bool      // through a relay, not directly
+	Relayed bool      // through a relay only, not directly
 
 	Latency time.Duration // from asking to that hello; 0 without one
 	Useful  time.Time     // when it last gave us a row or a description; zero: not yet
@@ -284,7 +284,13 @@ func (h *Host) Peers() []PeerInfo {
 			continue
 		}
 		oldest := slices.MinFunc(conns, func(a, b network.Conn) int {
-			return a.Stat().Opened.Compare(b.Stat().Opened)
+			switch a, b := a.Stat(), b.Stat(); {
+			case a.Limited == b.Limited:
+				return a.Opened.Compare(b.Opened)
+			case b.Limited:
+				return -1 // what is asked goes the direct way
+			}
+			return 1
 		})
 		info := PeerInfo{
 			Peer:    p,

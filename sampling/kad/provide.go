@@ -12,6 +12,7 @@ import (
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p-kad-dht/provider"
 	dhtrecords "github.com/libp2p/go-libp2p-kad-dht/records"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -210,19 +211,29 @@ func (s *standing) sweeper() (*provider.SweepingProvider, error) {
 // settle provides the group keys again and again, at intervals that double up
 // to renewInterval, until ctx ends. A node that joins a growing network gives
 // its records to the closest of the few peers it can see then; without this,
-// lookups in the larger network would miss it for hours.
+// lookups in the larger network would miss it for hours. It begins anew when
+// the node's own addresses change: records carry those, and a node behind a
+// router learns only later which they are, and of a relay.
 func (s *standing) settle(ctx context.Context) {
-	for wait := firstSettle; wait < renewInterval; wait *= 2 {
+	var changed <-chan any
+	if sub, err := s.host.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated)); err == nil {
+		defer sub.Close()
+		changed = sub.Out()
+	}
+	for wait := firstSettle; ; wait = min(2*wait, renewInterval) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-changed:
+			wait = firstSettle / 2
+			continue
 		case <-time.After(wait):
 		}
 		s.mu.Lock()
 		sweep, groups := s.sweep, s.groups
 		s.mu.Unlock()
-		if sweep == nil || len(groups) == 0 {
-			continue // not shown now
+		if sweep == nil || len(groups) == 0 || wait == renewInterval {
+			continue // not shown now, or left to the sweeper
 		}
 		if err := sweep.ProvideOnce(groups...); err != nil {
 			return // closed

@@ -8,7 +8,7 @@ import (
 	"granary/erasure"
 )
 
-// The vectors of docs/spec/network.md.
+// The vectors of docs/spec/protocols.md.
 func TestKeyVectors(t *testing.T) {
 	id := erasure.ID(bytes.Repeat([]byte{0xab}, 32))
 	for _, v := range []struct {

@@ -37,6 +37,11 @@ const (
 	// lineShare is how many addresses it takes to use up a limited line.
 	lineShare = 4
 
+	// lineBurst is for how long a limited line saves up what nobody asks for, in
+	// seconds, and leastBurst how many tokens it may always save: two bundles.
+	lineBurst  = 5
+	leastBurst = 16
+
 	maxServing = 32   // requests answered at once
 	maxBuckets = 4096 // IP addresses remembered
 )
@@ -147,7 +152,7 @@ func newAdmission(bytesPerSecond int64) *admission {
 	}
 	if bytesPerSecond > 0 {
 		tokens := rate.Limit(float64(bytesPerSecond) / tokenBytes)
-		a.line = rate.NewLimiter(tokens, tokensBurst)
+		a.line = rate.NewLimiter(tokens, min(max(leastBurst, int(lineBurst*tokens)), tokensBurst))
 		a.each = min(a.each, tokens/lineShare)
 	}
 	return a

@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,18 @@ type Plan struct {
 	Others     []string // names of nodes that keep no custody; "publisher" gets credits
 
 	AnnounceWindow time.Duration // for a certificate; 0: that of ledger.DevnetParams
+	RetryRound     time.Duration // between tests of a block; 0: that of ledger.DevnetParams
+
+	// Place, if not nil, says where node number i, counted from 1, runs, and the
+	// network is then no devnet: nodes use the usual ports, and dial public
+	// addresses only.
+	Place func(i int) Place
+}
+
+// Place is a machine that a node runs on.
+type Place struct {
+	IP  netip.Addr // a private one is behind a router: nobody is told it
+	Run []string   // what runs granary there, arguments follow; nil: this binary here
 }
 
 // Net is a devnet on disk: homes and a network file. Nodes are started one by
@@ -47,6 +60,7 @@ type Net struct {
 	Nodes   map[string]*Node
 	base    [2]byte // its addresses are 127.base.x
 	shared  bool    // all nodes share 127.0.0.1
+	where   func(i int) Place
 }
 
 // New lays out a devnet in dir, which must be empty: keys, addresses, free
@@ -54,9 +68,12 @@ type Net struct {
 func New(dir string, plan Plan) (*Net, error) {
 	n := &Net{
 		Dir: dir, File: filepath.Join(dir, "network.json"), Nodes: map[string]*Node{},
-		base: [2]byte{byte(1 + rand.IntN(254)), byte(rand.IntN(255))},
+		base:  [2]byte{byte(1 + rand.IntN(254)), byte(rand.IntN(255))},
+		where: plan.Place,
 	}
-	if l, err := net.Listen("tcp", net.JoinHostPort(n.ip(1).String(), "0")); err != nil {
+	if n.where != nil {
+		n.shared = false
+	} else if l, err := net.Listen("tcp", net.JoinHostPort(n.ip(1).String(), "0")); err != nil {
 		n.shared = true
 	} else if err := l.Close(); err != nil {
 		return nil, err
@@ -76,7 +93,7 @@ func New(dir string, plan Plan) (*Net, error) {
 			return nil, err
 		}
 	}
-	n.Network = n.found(plan.AnnounceWindow)
+	n.Network = n.found(plan)
 	if err := durable.Write(n.File, n.Network.Encode(), 0o644); err != nil {
 		return nil, err
 	}
@@ -99,6 +116,10 @@ func (n *Net) Add(name, role string) (*Node, error) {
 // place gives a node its keys, address and ports.
 func (n *Net) place(name, role string) error {
 	nd := &Node{Name: name, Role: role, Home: filepath.Join(n.Dir, name), IP: n.ip(len(n.Nodes) + 1)}
+	if n.where != nil {
+		place := n.where(len(n.Nodes) + 1)
+		nd.IP, nd.run = place.IP, place.Run
+	}
 	home, err := config.Keys(nd.Home)
 	if err != nil {
 		return err
@@ -107,8 +128,10 @@ func (n *Net) place(name, role string) error {
 	if nd.Peer, err = home.PeerID(); err != nil {
 		return err
 	}
-	for _, port := range []*int{&nd.Port, &nd.TorrentPort, &nd.consensusPort} {
-		if *port, err = freePort(nd.IP); err != nil {
+	for i, port := range []*int{&nd.Port, &nd.TorrentPort, &nd.consensusPort} {
+		if n.where != nil {
+			*port = 4747 + i
+		} else if *port, err = freePort(nd.IP); err != nil {
 			return err
 		}
 	}
@@ -117,18 +140,17 @@ func (n *Net) place(name, role string) error {
 }
 
 // found writes the genesis of all validators placed so far.
-func (n *Net) found(window time.Duration) config.Network {
+func (n *Net) found(plan Plan) config.Network {
 	params := ledger.DevnetParams()
 	params.Custody = Custody
-	if window != 0 {
-		params.AnnounceWindow = window
-	}
+	params.AnnounceWindow = cmp.Or(plan.AnnounceWindow, params.AnnounceWindow)
+	params.RetryRound = cmp.Or(plan.RetryRound, params.RetryRound)
 	g := ledger.Genesis{
 		ChainID: fmt.Sprintf("devnet-%02x%02x", n.base[0], n.base[1]),
 		Time:    time.Now().UTC().Truncate(time.Millisecond),
 		Params:  params,
 	}
-	network := config.Network{Devnet: true}
+	network := config.Network{Devnet: n.where == nil}
 	for _, name := range slices.Sorted(maps.Keys(n.Nodes)) {
 		nd := n.Nodes[name]
 		if nd.Role == "validator" {
@@ -141,7 +163,9 @@ func (n *Net) found(window time.Duration) config.Network {
 		if name == "publisher" {
 			g.Grants = append(g.Grants, ledger.Grant{Key: ledger.KeyOf(nd.keys.Publisher), Credits: publisherCredits})
 		}
-		network.Bootstrap = append(network.Bootstrap, nd.Bootstrap())
+		if !nd.IP.IsPrivate() {
+			network.Bootstrap = append(network.Bootstrap, nd.Bootstrap())
+		}
 	}
 	network.Genesis = g
 	return network

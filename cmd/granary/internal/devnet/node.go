@@ -35,6 +35,7 @@ type Node struct {
 	Args        []string        // further flags of `granary node`
 	Client      *gateway.Client // of the running process
 
+	run           []string // what runs granary where the node is; nil: this binary
 	keys          *config.Home
 	consensusPort int
 	process       *exec.Cmd
@@ -56,10 +57,19 @@ func Command(args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
+// Command is the package's Command, run where the node is.
+func (nd *Node) Command(args ...string) (*exec.Cmd, error) {
+	if nd.run == nil {
+		return Command(args...)
+	}
+	args = append(nd.run[1:len(nd.run):len(nd.run)], args...)
+	return exec.Command(nd.run[0], args...), nil
+}
+
 // Start starts the process; Await waits until it answers.
 func (nd *Node) Start(context.Context) error {
 	args := append([]string{"node", "--home", nd.Home, "--leash", "-v"}, nd.Args...)
-	cmd, err := Command(args...)
+	cmd, err := nd.Command(args...)
 	if err != nil {
 		return err
 	}

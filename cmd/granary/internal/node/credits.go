@@ -18,6 +18,7 @@ type CreditStatus struct {
 	Pending   uint64       `json:"pending,omitempty"`
 	Moves     []CreditMove `json:"history"`             // the latest first
 	Allowance int64        `json:"allowance,omitempty"` // what a key without an account may get to announce with
+	Fee       int64        `json:"fee"`                 // what a block, a transfer and a step of a name cost at least
 }
 
 // CreditMove is one entry that moved the credits of an account.
@@ -25,10 +26,11 @@ type CreditMove struct {
 	Index   uint64    `json:"index"`
 	Height  int64     `json:"height"`
 	Time    time.Time `json:"time"`
-	What    string    `json:"what"`  // "announce", "name", "sent", "received" or "grant"
-	About   string    `json:"about"` // the block, the name, or the other key
-	Credits int64     `json:"credits"`
-	Balance int64     `json:"balance"` // afterwards
+	What    string    `json:"what"`          // "announce", "name", "sent", "received" or "grant"
+	About   string    `json:"about"`         // the block, the name, or the other key
+	Credits int64     `json:"credits"`       // what the account has more: below 0, less, the fee included
+	Fee     int64     `json:"fee,omitempty"` // of that, what it paid for sending
+	Balance int64     `json:"balance"`       // afterwards
 }
 
 // Credit returns the account of a key; empty: of this home's publisher.
@@ -59,10 +61,14 @@ func (n *Node) credit(ctx context.Context, who ledger.PublicKey) (CreditStatus, 
 	if err != nil {
 		return s, err
 	}
-	if a == (ledger.Account{}) {
-		_, params, err := n.light.Network(ctx)
-		s.Allowance = params.Allowance
+	params, err := n.light.Params(ctx)
+	if err != nil {
 		return s, err
+	}
+	s.Fee = params.Fee
+	if a == (ledger.Account{}) {
+		s.Allowance = params.Allowance
+		return s, nil
 	}
 	s.Credits, s.Pending, s.Opening = a.Credits, a.Pending, a.Credits
 	history, err := n.light.AccountHistory(ctx, who, a)
@@ -80,11 +86,11 @@ func (n *Node) credit(ctx context.Context, who ledger.PublicKey) (CreditStatus, 
 			m.What, m.Credits = "grant", proposed.Tx.Change.Grant.Credits
 			m.About = fmt.Sprintf("#%d", e.Entry.Enacted.Proposal)
 		case tx.Kind == ledger.KindAnnounce:
-			m.What, m.About, m.Credits = "announce", tx.Record.ID().String(), -tx.Record.Cost()
+			m.What, m.About, m.Credits = "announce", tx.Record.ID().String(), -tx.Pay
 		case tx.Kind == ledger.KindName:
-			m.What, m.About, m.Credits = "name", "@"+tx.Naming.Name, -tx.Naming.Pay
+			m.What, m.About, m.Credits = "name", "@"+tx.Naming.Name, -tx.Pay
 		case tx.Sender == who:
-			m.What, m.About, m.Credits = "sent", tx.Transfer.To.String(), -tx.Transfer.Credits
+			m.What, m.About, m.Credits, m.Fee = "sent", tx.Transfer.To.String(), -tx.Transfer.Credits-tx.Pay, tx.Pay
 		default:
 			m.What, m.About, m.Credits = "received", tx.Sender.String(), tx.Transfer.Credits
 		}

@@ -29,6 +29,10 @@ type ValidatorStatus struct {
 	Attest    ledger.PublicKey `json:"attest"`
 	Peer      string           `json:"peer"`
 	You       bool             `json:"you"` // an attest key of this home speaks for it
+
+	// SignedTwice is the height at which it was last seen to sign two different
+	// votes, which is proven; 0: at none that is known.
+	SignedTwice int64 `json:"signed_twice_height,omitempty"`
 }
 
 // ProposalStatus is an open proposal.
@@ -64,6 +68,14 @@ func (n *Node) network(ctx context.Context) (NetworkStatus, error) {
 			return s, err
 		}
 	}
+	twice := map[ledger.PublicKey]int64{}
+	found, err := n.light.DoubleSigns(ctx)
+	if err != nil {
+		n.log.Debug("evidence of double signing not read", "err", err)
+	}
+	for _, d := range found { // by height
+		twice[d.Validator] = d.Height
+	}
 	names := map[ledger.PublicKey]string{}
 	for _, v := range set {
 		names[v.Consensus] = v.Name
@@ -73,7 +85,8 @@ func (n *Node) network(ctx context.Context) (NetworkStatus, error) {
 		}
 		s.Validators = append(s.Validators, ValidatorStatus{
 			Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Peer: id.String(),
-			You: slices.ContainsFunc(own, func(k ed25519.PrivateKey) bool { return ledger.KeyOf(k) == v.Attest }),
+			You:         slices.ContainsFunc(own, func(k ed25519.PrivateKey) bool { return ledger.KeyOf(k) == v.Attest }),
+			SignedTwice: twice[v.Consensus],
 		})
 	}
 	all, err := n.light.Proposals(ctx, set)
@@ -127,6 +140,7 @@ func differences(a, b ledger.Params) string {
 		{"vote_window", a.VoteWindow, b.VoteWindow},
 		{"name_term", a.NameTerm, b.NameTerm},
 		{"name_cost", a.NameCost, b.NameCost},
+		{"fee", a.Fee, b.Fee},
 	} {
 		if p.old != p.new {
 			out += fmt.Sprintf(", %s %v (now %v)", p.name, p.new, p.old)

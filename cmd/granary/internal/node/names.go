@@ -20,6 +20,7 @@ type NameStatus struct {
 	Yours   bool       `json:"yours"`            // by this home's publisher key
 	Entries uint64     `json:"entries"`          // in the log, about it
 	Cost    int64      `json:"cost_per_term"`    // in credits
+	Fee     int64      `json:"fee"`              // what a step costs at least
 	Term    string     `json:"term"`
 }
 
@@ -30,7 +31,7 @@ type NameStep struct {
 	Time   time.Time `json:"time"`
 	By     string    `json:"by"`
 	Terms  uint64    `json:"terms,omitempty"`
-	Pay    int64     `json:"paid,omitempty"`
+	Pay    int64     `json:"paid"` // in credits
 	Target string    `json:"target,omitempty"`
 	Owner  string    `json:"owner,omitempty"` // to whom it was given
 }
@@ -90,8 +91,8 @@ func (n *Node) name(ctx context.Context, name string) (NameStatus, error) {
 			s.Target = got.Target.String()
 		}
 	}
-	_, params, err := n.light.Network(ctx)
-	s.Cost, s.Term = params.NameCost, params.NameTerm.String()
+	params, err := n.light.Params(ctx)
+	s.Cost, s.Fee, s.Term = params.NameCost, params.Fee, params.NameTerm.String()
 	return s, err
 }
 
@@ -115,7 +116,7 @@ func (n *Node) NameHistory(ctx context.Context, name string, patience time.Durat
 		tx := e.Entry.Tx
 		step := NameStep{
 			Index: e.Index, Height: e.Entry.Height, Time: e.Entry.Time, By: tx.Sender.String(),
-			Terms: tx.Naming.Terms, Pay: tx.Naming.Pay,
+			Terms: tx.Naming.Terms, Pay: tx.Pay,
 		}
 		if id := tx.Naming.Target; id != (erasure.ID{}) {
 			step.Target = id.String()
@@ -144,7 +145,6 @@ func (n *Node) SetName(ctx context.Context, c NameChange, patience time.Duration
 	if c.Terms < 0 && !now.Owned {
 		change.Terms = 1
 	}
-	change.Pay = int64(change.Terms) * now.Cost
 	if c.Target != "" {
 		ref, err := ParseRef(c.Target)
 		if err != nil {

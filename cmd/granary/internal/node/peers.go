@@ -72,13 +72,14 @@ type PeersStatus struct {
 	Peers    []PeerStatus `json:"peers"`    // connected now
 	Known    int          `json:"known"`    // custodians remembered, connected or not
 	Answered int          `json:"answered"` // of them, those that have answered once
+	Reach    ReachStatus  `json:"reachability"`
 }
 
 // Peers returns whom the node is connected to, and how many custodians it
 // remembers.
 func (n *Node) Peers() PeersStatus {
 	validators := n.validators()
-	s := PeersStatus{Peers: []PeerStatus{}}
+	s := PeersStatus{Peers: []PeerStatus{}, Reach: n.reach()}
 	s.Known, s.Answered = n.host.KnownHolders()
 	for _, p := range n.host.Peers() {
 		s.Peers = append(s.Peers, peerStatus(p, slices.Contains(validators, p.Peer)))

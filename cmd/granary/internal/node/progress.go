@@ -16,7 +16,8 @@ var (
 
 // Progress tells how far a use case is. Stages come in the order in which the
 // work is done: "encode", "certify", "custody" when publishing; "find", "fetch",
-// "decode" when fetching; "sample" when verifying.
+// "decode" when fetching; "sample" when verifying; "chain" while a node fetches
+// the heights of the chain.
 type Progress struct {
 	Stage string `json:"stage"`
 	Done  int64  `json:"done"`

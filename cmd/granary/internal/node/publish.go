@@ -45,6 +45,7 @@ type Published struct {
 	Encoded time.Duration // from the first byte to fsynced rows
 	Found   light.Found   // what the ledger has
 	Took    time.Duration // from the announcement's submission to its certificate
+	Paid    int64         // credits; 0 if it was announced before
 	Holders []Holder      // custodians that hold their share; only with WaitCustody
 }
 
@@ -94,7 +95,7 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 	}
 	defer done()
 	began = time.Now()
-	if err := n.announce(ctx, b, opt); err != nil {
+	if p.Paid, err = n.announce(ctx, b, opt); err != nil {
 		return p, err
 	}
 	p.Found, err = n.awaitCertificate(ctx, b.ID(), opt, report)
@@ -107,25 +108,25 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 }
 
 // announce submits the block's record to the ledger, unless the ledger has it
-// from us and it still awaits its certificate.
-func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOptions) error {
+// from us and it still awaits its certificate. It returns what was paid for it.
+func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOptions) (paid int64, err error) {
 	key := ledger.KeyOf(n.cfg.Publisher)
 	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
 	if err := n.synced(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	found, err := n.light.Find(ctx, b.ID())
 	if err == nil && found.Status == ledger.Pending && found.Record().Publisher == key {
-		return nil
+		return 0, nil
 	}
-	_, err = n.submit(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindAnnounce, Record: ledger.Record{
+	tx, _, err := n.submit(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindAnnounce, Record: ledger.Record{
 		Info: b.Bundle().Info, Keep: uint32(opt.Keep), Namespace: opt.Namespace, Peers: []ledger.PeerID{ledger.PeerID(n.host.ID())},
 	}})
 	if err != nil {
-		return fmt.Errorf("announce %s: %w", b.ID().Short(), err)
+		return 0, fmt.Errorf("announce %s: %w", b.ID().Short(), err)
 	}
-	return nil
+	return tx.Pay, nil
 }
 
 // synced waits until the light client has a fresh verified head. What time may

@@ -35,13 +35,17 @@ func reachWords(r kad.Reachability, cfg Config) (state, words string) {
 	case r.Open():
 		return "open", "others can reach this node"
 	case r.Tested && len(r.Relays) > 0:
-		return "closed", fmt.Sprintf("others cannot dial this node: a router or firewall keeps them out. %d relays introduce them, "+
-			"which works with many routers and not with all; to be sure, %s", len(r.Relays), ports)
+		introduce := "a relay introduces them"
+		if len(r.Relays) > 1 {
+			introduce = fmt.Sprintf("%d relays introduce them", len(r.Relays))
+		}
+		return "closed", "others cannot dial this node: a router or firewall keeps them out. So " + introduce +
+			", which works with many routers and not with all; to be sure, " + ports
 	case r.Tested:
 		return "closed", "others cannot dial this node: a router or firewall keeps them out. It fetches and checks, and serves " +
 			"those that it dials itself; to serve all, " + ports
 	case r.Inbound > 0:
-		return "untested", fmt.Sprintf("%d peers have dialled this node; nobody has tested its addresses yet", r.Inbound)
+		return "untested", fmt.Sprintf("not tested yet; connected peers that dialled this node: %d", r.Inbound)
 	}
 	return "untested", "not known yet: no peer has tried to dial this node; that takes a few peers and some minutes"
 }

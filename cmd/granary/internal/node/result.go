@@ -15,6 +15,7 @@ type PublishResult struct {
 	Height     int64  `json:"certified_height,omitempty"`
 	Power      int64  `json:"voting_power"` // that attested by now
 	Total      int64  `json:"total_power"`
+	Paid       int64  `json:"paid"`                 // credits; 0 if it was announced before
 	CertifyMS  int64  `json:"certify_ms"`           // from submission to the certificate
 	Custodians int    `json:"custodians,omitempty"` // that hold their whole share, if it was waited for
 }
@@ -23,7 +24,7 @@ type PublishResult struct {
 func (p Published) Result() PublishResult {
 	r := PublishResult{
 		Record:   NewRecord(p.Block.Bundle().Info),
-		EncodeMS: p.Encoded.Milliseconds(), CertifyMS: p.Took.Milliseconds(), Custodians: len(p.Holders),
+		EncodeMS: p.Encoded.Milliseconds(), CertifyMS: p.Took.Milliseconds(), Custodians: len(p.Holders), Paid: p.Paid,
 		Index: p.Found.Index, Status: p.Found.Status.String(), Power: p.Found.Power, Total: p.Found.Total,
 	}
 	if p.Found.Status == ledger.Certified {

@@ -102,6 +102,9 @@ func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (ScrubSummary,
 		if ctx.Err() != nil {
 			return sum, ctx.Err()
 		}
+		if _, err := s.store.Block(id); errors.Is(err, blobstore.ErrNotFound) {
+			continue // dropped meanwhile
+		}
 		sum.add(r)
 		visit(r)
 	}
@@ -239,7 +242,12 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 		}
 		return nil
 	}
-	same := func(ctx context.Context) error { return t.Fetch(ctx, b.Quarantined()) }
+	same := func(ctx context.Context) error {
+		if err := t.Fetch(ctx, b.Quarantined()); err != nil {
+			return err
+		}
+		return n.rebuild(ctx, b) // it may be whole again
+	}
 	enough := func(ctx context.Context) error {
 		if err := t.FetchAny(ctx, nil); err != nil {
 			return err

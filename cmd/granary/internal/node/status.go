@@ -25,6 +25,7 @@ type Status struct {
 	Reach     ReachStatus    `json:"reachability"`
 	Banned    []netip.Addr   `json:"banned"`
 	Ledger    LedgerStatus   `json:"ledger"`
+	Consensus *ChainStatus   `json:"consensus,omitempty"` // of a node that runs the chain
 	Validator bool           `json:"validator"`
 	Abstains  string         `json:"abstains,omitempty"` // why this validator attests nothing: its disk or quota is full
 	Seeding   Seeding        `json:"seeding"`
@@ -84,7 +85,8 @@ func (n *Node) Status() (Status, error) {
 	s.Ledger, s.Validator, s.Abstains = n.ledger, n.chain != nil, n.abstains
 	s.Backlog = len(n.pending) + len(n.waiting) + len(n.later)
 	n.mu.Unlock()
-	s.Peers, s.Reach = n.Peers().Peers, n.reach()
+	known := n.Peers()
+	s.Peers, s.Reach, s.Consensus = known.Peers, known.Reach, n.chainStatus()
 	if n.cfg.Publisher != nil {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)

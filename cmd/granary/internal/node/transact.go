@@ -14,22 +14,28 @@ import (
 // maxAhead is how many transactions of ours may wait while we sign another.
 const maxAhead = 16
 
-// submit signs a transaction by key with the first nonce that is free, and hands
-// it to the ledger, which the caller has updated.
-func (n *Node) submit(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx) ([]byte, error) {
+// submit signs a transaction by key, which pays what it costs now, with the first
+// nonce that is free, and hands it to the ledger, which the caller has updated. It
+// returns it with the payment, and as it travels.
+func (n *Node) submit(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx) (ledger.Tx, []byte, error) {
 	account, err := n.light.Account(ctx, ledger.KeyOf(key))
 	if err != nil {
-		return nil, fmt.Errorf("read own account: %w", err)
+		return tx, nil, fmt.Errorf("read own account: %w", err)
 	}
+	params, err := n.light.Params(ctx)
+	if err != nil {
+		return tx, nil, fmt.Errorf("read prices: %w", err)
+	}
+	tx.Pay = params.Price(tx)
 	// What waits for a height is not in the account yet: the next nonces may be taken.
 	for nonce := account.Nonce + 1; ; nonce++ {
 		raw, err := ledger.Sign(n.cfg.Genesis.ChainID, key, nonce, tx)
 		if err != nil {
-			return nil, fmt.Errorf("sign %s: %w", tx.Kind, err)
+			return tx, nil, fmt.Errorf("sign %s: %w", tx.Kind, err)
 		}
 		err = n.light.Submit(ctx, raw)
 		if !errors.Is(err, ledger.ErrNonce) || nonce == account.Nonce+maxAhead {
-			return raw, err
+			return tx, raw, err
 		}
 	}
 }
@@ -43,7 +49,7 @@ func (n *Node) commit(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx,
 		return light.Indexed{}, err
 	}
 	head, _ := n.light.Head()
-	raw, err := n.submit(ctx, key, tx)
+	_, raw, err := n.submit(ctx, key, tx)
 	if err != nil {
 		return light.Indexed{}, err
 	}

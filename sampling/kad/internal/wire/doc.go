@@ -9,6 +9,6 @@
 // It is not for the gossip and DHT messages, which are libp2p's own.
 //
 // The format is CBOR (RFC 8949, core deterministic) behind a varint, specified
-// with vectors in docs/spec/network.md. The package does no I/O of its own and
+// with vectors in docs/spec/protocols.md. The package does no I/O of its own and
 // imports no libp2p, so that it builds and fuzzes in seconds.
 package wire

@@ -13,7 +13,7 @@ import (
 	"granary/sampling/kad/internal/wire"
 )
 
-// The vectors of docs/spec/network.md.
+// The vectors of docs/spec/protocols.md.
 func TestWireVectors(t *testing.T) {
 	id := erasure.ID(bytes.Repeat([]byte{0xab}, 32))
 	for _, v := range []struct {

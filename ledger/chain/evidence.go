@@ -1,0 +1,60 @@
+package chain
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cometbft/cometbft/types"
+	"go.etcd.io/bbolt"
+)
+
+// bucketEvidence has the heights whose blocks carry evidence. It is an index for
+// this node alone: the evidence is in the engine's blocks, which stay.
+var bucketEvidence = []byte("evidence")
+
+// noteEvidence remembers that the block of a height carries evidence.
+func noteEvidence(tx *bbolt.Tx, height int64) error {
+	b, err := tx.CreateBucketIfNotExists(bucketEvidence)
+	if err != nil {
+		return err
+	}
+	return b.Put(binary.BigEndian.AppendUint64(nil, uint64(height)), []byte{})
+}
+
+// Evidence returns what shows that validators signed twice, each a
+// tendermint.types.DuplicateVoteEvidence in protobuf: two votes of one validator
+// in one round for different blocks. The chain has checked each. The latest come
+// first, at most count.
+func (c *Chain) Evidence(count int) ([][]byte, error) {
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	var heights []int64
+	err := c.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketEvidence)
+		if b == nil {
+			return nil
+		}
+		at := b.Cursor()
+		for k, _ := at.Last(); k != nil && len(heights) < count; k, _ = at.Prev() {
+			heights = append(heights, int64(binary.BigEndian.Uint64(k)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	for _, h := range heights {
+		block := c.node.BlockStore().LoadBlock(h)
+		if block == nil {
+			return nil, fmt.Errorf("evidence of height %d: its block is not here", h)
+		}
+		for _, e := range block.Evidence.Evidence {
+			if twice, ok := e.(*types.DuplicateVoteEvidence); ok && len(out) < count {
+				out = append(out, twice.Bytes())
+			}
+		}
+	}
+	return out, nil
+}

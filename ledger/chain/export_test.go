@@ -1,0 +1,47 @@
+package chain
+
+import (
+	"context"
+	"errors"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/types"
+	"go.etcd.io/bbolt"
+
+	"granary/ledger"
+)
+
+// OpenWith is Open for a node that decides and signs by what a test makes of the
+// honest parts. nil leaves one as it is.
+func OpenWith(ctx context.Context, cfg Config, decide func(abci.Application) abci.Application, sign func(types.PrivValidator) types.PrivValidator) (*Chain, error) {
+	c, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var a abci.Application = c.application()
+	if decide != nil {
+		a = decide(a)
+	}
+	signer, err := openSigner(cfg)
+	if err == nil && sign != nil {
+		signer = sign(signer)
+	}
+	if err == nil {
+		err = c.run(ctx, a, signer)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Engine is what runs below the chain.
+func (c *Chain) Engine() *node.Node { return c.node }
+
+// NewApplication returns what decides, over a store of its own that the caller
+// closes.
+func NewApplication(path string, g ledger.Genesis) (abci.Application, *bbolt.DB, error) {
+	db, err := openStore(path, g)
+	return &app{db: db, commits: newSignal(), halted: func(error) {}, decided: func(int64) {}}, db, err
+}
