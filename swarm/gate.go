@@ -26,6 +26,8 @@ type gate struct {
 	ctx      context.Context // ends dials under way
 	listener net.Listener
 	dialer   net.Dialer
+	ip       netip.Addr // zero: all
+	fixed    int        // port, of Config; 0: any
 	private  bool
 	admits   func(ip netip.Addr, incoming bool) bool // who is banned is not
 	spend    func(sent, received int) error          // Config.Spend, never nil
@@ -38,7 +40,8 @@ type gate struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	open     map[*conn]struct{}
-	incoming int // of them
+	incoming int   // of them
+	met      []met // may be dialled although they are private, oldest first
 }
 
 // errConnections reports that the limit on connections is reached.
@@ -46,7 +49,7 @@ var errConnections = errors.New("limit on connections is reached")
 
 func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) bool) (*gate, error) {
 	g := &gate{
-		ctx: ctx, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{},
+		ctx: ctx, ip: cfg.IP, fixed: cfg.Port, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{},
 		up: limiter(cfg.UploadRate), down: limiter(cfg.DownloadRate),
 		dials: make(chan struct{}, cfg.MaxDials), maxConns: cfg.MaxConns,
 	}
@@ -65,7 +68,7 @@ func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) boo
 	address := net.JoinHostPort(host, strconv.Itoa(cfg.Port))
 	lc := net.ListenConfig{KeepAlive: -1}
 	l, err := lc.Listen(ctx, "tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if isInUse(err) {
 		return nil, fmt.Errorf("listen on %s: %w", address, ErrPortInUse)
 	}
 	if err != nil {
@@ -74,6 +77,8 @@ func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) boo
 	g.listener = l
 	return g, nil
 }
+
+func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 func (g *gate) port() int { return g.listener.Addr().(*net.TCPAddr).Port }
 
@@ -154,7 +159,8 @@ func (g *gate) allows(addr netip.AddrPort) bool {
 	if addr.Port() == 0 || !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" {
 		return false
 	}
-	return g.private || !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast() && !reserved(ip)
+	public := !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast() && !reserved(ip)
+	return public || g.private || g.hasMet(addr)
 }
 
 // notPublic are the blocks of RFC 6890 that netip has no word for: this

@@ -120,7 +120,7 @@ func checkFiles(t *testing.T, dir string, p published) {
 
 // libtorrentSeeder seeds p: both files, or with verb "seed-content" the content
 // alone, as somebody does who deselects parity.
-func libtorrentSeeder(t *testing.T, verb string, p published, torrent string) netip.AddrPort {
+func libtorrentSeeder(t *testing.T, verb string, p published, torrent string, options ...string) netip.AddrPort {
 	t.Helper()
 	ip, dir := newIP(), t.TempDir()
 	name := p.bundle.Info.Name
@@ -137,7 +137,7 @@ func libtorrentSeeder(t *testing.T, verb string, p published, torrent string) ne
 		}
 	}
 	var port uint16
-	if _, err := fmt.Sscanf(libtorrent(t, verb, ip.String(), dir, torrent), "port %d", &port); err != nil {
+	if _, err := fmt.Sscanf(libtorrent(t, append([]string{verb, ip.String(), dir, torrent}, options...)...), "port %d", &port); err != nil {
 		t.Fatal(err)
 	}
 	return netip.AddrPortFrom(ip, port)

@@ -29,6 +29,7 @@ type peer struct {
 type address struct {
 	next  time.Time // not to be dialled before
 	tries int       // since it was last connected
+	found bool      // a source named it, see addFound
 }
 
 const (
@@ -49,7 +50,9 @@ const (
 
 // AddPeers tells of addresses where the block may be had. None is trusted;
 // duplicates, and addresses that policy forbids to dial, are dropped.
-func (t *Torrent) AddPeers(peers ...netip.AddrPort) {
+func (t *Torrent) AddPeers(peers ...netip.AddrPort) { t.addPeers(false, peers) }
+
+func (t *Torrent) addPeers(found bool, peers []netip.AddrPort) {
 	now := time.Now()
 	var dial []torrent.PeerInfo
 	t.mu.Lock()
@@ -63,12 +66,13 @@ func (t *Torrent) AddPeers(peers ...netip.AddrPort) {
 			continue // once is enough to be asked; nothing is wanted
 		}
 		if a == nil {
-			if len(t.addrs) >= maxAddresses && !t.forgetAddress() {
+			if !t.roomForAddress(found) {
 				continue
 			}
-			a = &address{}
+			a = &address{found: found}
 			t.addrs[p] = a
 		}
+		a.found = a.found && found
 		if now.Before(a.next) || t.connected(p) {
 			continue
 		}
@@ -86,13 +90,30 @@ func (a *address) retryAfter(now time.Time) {
 	a.tries++
 }
 
+// roomForAddress makes sure that one more address may be kept. t.mu is held.
+func (t *Torrent) roomForAddress(found bool) bool {
+	if found {
+		n := 0
+		for _, a := range t.addrs {
+			if a.found {
+				n++
+			}
+		}
+		if n >= maxFound {
+			return t.forgetAddress(true)
+		}
+	}
+	return len(t.addrs) < maxAddresses || t.forgetAddress(found)
+}
+
 // forgetAddress makes room by dropping an address that was tried most often in
-// vain, if any was tried thrice. t.mu is held.
-func (t *Torrent) forgetAddress() bool {
+// vain, if any was tried thrice; of those that sources named, if found is set.
+// t.mu is held.
+func (t *Torrent) forgetAddress(found bool) bool {
 	var worst netip.AddrPort
 	tries := 2
 	for addr, a := range t.addrs {
-		if a.tries > tries && !t.connected(addr) {
+		if a.tries > tries && (a.found || !found) && !t.connected(addr) {
 			worst, tries = addr, a.tries
 		}
 	}
@@ -122,7 +143,7 @@ func (t *Torrent) redial() {
 		}
 	}
 	t.mu.Unlock()
-	t.AddPeers(due...)
+	t.addPeers(true, due)
 }
 
 // dropStalled closes connections that owe us rows and do not send any.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -51,6 +52,8 @@ type Config struct {
 	// from many goroutines and must be quick.
 	Spend func(sent, received int) error
 
+	Sources Sources // where peers are looked for beside AddPeers; zero: nowhere
+
 	Banned []netip.Addr // sent wrong bytes before; banned from the start
 
 	// Corrupt is a fault for devnets: the swarm claims every piece of every
@@ -75,6 +78,12 @@ type Swarm struct {
 	log    *slog.Logger
 	gate   *gate
 	client *torrent.Client
+	http   *http.Client
+
+	seekers []*seeker      // set by Open, like sources
+	sources []func() error // what closes them
+	local   *seeker        // among seekers; nil: no local discovery
+	heard   heard
 
 	// byHash finds a Torrent by the first 20 bytes of its ID, which is what the
 	// engine calls it by. It is read in callbacks, under the engine's lock.
@@ -121,7 +130,7 @@ func Open(cfg Config) (*Swarm, error) {
 		s.cancel()
 		return nil, err
 	}
-	s.gate = gate
+	s.gate, s.http = gate, newHTTP(gate)
 	s.client, err = torrent.NewClient(s.engineConfig())
 	if err != nil {
 		s.cancel()
@@ -130,6 +139,9 @@ func Open(cfg Config) (*Swarm, error) {
 	s.client.AddDialer(gate)
 	s.client.AddListener(gate)
 	s.running.Go(s.sweep)
+	if err := s.openSources(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -150,8 +162,13 @@ func (s *Swarm) Close() error {
 	}
 
 	s.cancel()
-	errs := s.client.Close()
+	var errs []error
+	for _, end := range s.sources {
+		errs = append(errs, end())
+	}
+	errs = append(errs, s.client.Close()...)
 	errs = append(errs, s.gate.close())
+	s.http.CloseIdleConnections()
 	s.running.Wait()
 	for _, t := range torrents {
 		t.release()

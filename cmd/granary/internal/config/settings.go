@@ -40,6 +40,11 @@ type Settings struct {
 	Dials        int        // connections being opened at once
 	Relay        bool       // introduce nodes that cannot be dialled to others
 
+	// Where torrents look for peers beside the network's own nodes.
+	Trackers []string // announce URLs
+	Mainline []string // host:port of nodes of BitTorrent's DHT, or "public"
+	Local    bool     // multicast on the networks that the machine is on
+
 	flags *pflag.FlagSet // one per setting
 }
 
@@ -62,6 +67,9 @@ func NewSettings() *Settings {
 	f.IntVar(&s.Connections, "connections", 200, "torrent connections, all together")
 	f.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
 	f.BoolVar(&s.Relay, "relay", false, "introduce nodes behind routers to others, a few at a time; for a node that can be dialled")
+	f.StringSliceVar(&s.Trackers, "trackers", nil, "also find peers by these BitTorrent trackers, http, https or udp, separated by commas; they learn what you fetch and serve")
+	f.StringSliceVar(&s.Mainline, "mainline-dht", nil, "also find peers in BitTorrent's public DHT, through \"public\" nodes or host:port,…; everybody can learn what you fetch and serve")
+	f.BoolVar(&s.Local, "local-discovery", false, "also find peers on your own network by multicast; everybody there learns what you fetch and serve")
 	f.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
 	s.flags = f
 	return s

@@ -171,6 +171,9 @@ func (n *Node) lookUp(ctx context.Context, id erasure.ID, first []peer.ID, addrs
 			}
 		})
 	}
+	if n.cfg.Sources.Any() {
+		wg.Go(func() { n.describeFound(look, id, offer) })
+	}
 	wg.Wait()
 	select {
 	case b := <-found:

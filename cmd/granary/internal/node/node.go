@@ -47,6 +47,8 @@ type Config struct {
 	Connections  int        // of torrents; 0: swarm.DefaultConns
 	Dials        int        // torrent connections being opened at once; 0: swarm.DefaultDials
 
+	Sources Sources // where torrents look for peers beside our own network; zero: nowhere
+
 	ScrubEvery time.Duration // how often each block is checked on the disk; 0: only when asked
 
 	Faults Faults // devnets only
@@ -147,6 +149,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
 		UploadRate: cfg.UploadRate - sampleShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
 		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.volume.spend,
+		Sources: cfg.Sources,
 		Banned:  n.bans.addresses(),
 		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
 	})
