@@ -44,19 +44,7 @@ func newInternet(t *testing.T, validators, custodians int) *internet {
 		n.places = append(n.places, p(10, 50))
 		return n.places[i-1].node()
 	}
-	var err error
-	n.Net, err = devnet.New(t.TempDir(), devnet.Plan{
-		Validators: validators, Custodians: custodians, Others: []string{"publisher"},
-		AnnounceWindow: patience, RetryRound: time.Second / 2, Place: place,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	n.Net = layOut(t, devnet.Plan{Validators: validators, Custodians: custodians, RetryRound: time.Second / 2, Place: place})
 	n.Nodes["validator-1"].Args = []string{"--relay"}
 	n.Nodes["publisher"].Args = []string{"--upload-rate", fmt.Sprint(uploadRate)}
 	if err := n.Start(t.Context(), slices.Sorted(maps.Keys(n.Nodes))...); err != nil {

@@ -32,7 +32,17 @@ func network(t *testing.T, validators int) *devnet.Net {
 
 func networkOf(t *testing.T, plan devnet.Plan) *devnet.Net {
 	t.Helper()
-	plan.Others = []string{"publisher"}
+	n := layOut(t, plan)
+	start(t, n)
+	return n
+}
+
+// layOut makes a devnet that is closed when the test ends.
+func layOut(t *testing.T, plan devnet.Plan) *devnet.Net {
+	t.Helper()
+	if plan.Others == nil {
+		plan.Others = []string{"publisher"}
+	}
 	if plan.AnnounceWindow == 0 {
 		plan.AnnounceWindow = 3 * time.Minute // the race detector makes validators ten times slower
 	}
@@ -45,6 +55,12 @@ func networkOf(t *testing.T, plan devnet.Plan) *devnet.Net {
 			t.Errorf("close devnet: %v", err)
 		}
 	})
+	return n
+}
+
+// start starts all nodes, and returns when the custodians are to be found.
+func start(t *testing.T, n *devnet.Net) {
+	t.Helper()
 	if err := n.Start(t.Context(), slices.Sorted(maps.Keys(n.Nodes))...); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +68,6 @@ func networkOf(t *testing.T, plan devnet.Plan) *devnet.Net {
 		found, err := n.Nodes["publisher"].Client.Custodians(t.Context())
 		return err == nil && len(found) == 3
 	})
-	return n
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {

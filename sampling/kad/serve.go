@@ -94,6 +94,7 @@ func (h *Host) answerBundle(q wire.BundleRequest) wire.BundleReply {
 }
 
 func (h *Host) answerRow(q wire.RowRequest) wire.RowReply {
+	h.log.Debug("row asked for", "block", q.ID.Short(), "row", q.Row)
 	row, path, err := h.src.Row(q.ID, int(q.Row))
 	if err != nil {
 		return wire.RowReply{Status: h.failed(err)}

@@ -73,7 +73,7 @@ func (nd *Node) Start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	nd.log, err = os.OpenFile(nd.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	nd.log, err = os.OpenFile(nd.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", nd.Name, err)
 	}
@@ -145,6 +145,14 @@ func (nd *Node) Kill() error {
 	return nd.end()
 }
 
+// Signal sends a signal to the running process.
+func (nd *Node) Signal(sig os.Signal) error {
+	if nd.process == nil {
+		return os.ErrProcessDone
+	}
+	return nd.process.Process.Signal(sig)
+}
+
 // release asks the process to end.
 func (nd *Node) release() {
 	if nd.process != nil {
@@ -172,11 +180,12 @@ func (nd *Node) end() error {
 	return errors.Join(err, nd.log.Close())
 }
 
-func (nd *Node) logPath() string { return filepath.Join(nd.Home, "node.log") }
+// Log is the path of the node's log.
+func (nd *Node) Log() string { return filepath.Join(nd.Home, "node.log") }
 
 // tail returns the end of the node's log, for an error message.
 func (nd *Node) tail() string {
-	raw, err := os.ReadFile(nd.logPath())
+	raw, err := os.ReadFile(nd.Log())
 	if err != nil {
 		return err.Error()
 	}
