@@ -59,7 +59,7 @@ func DefaultParams() Params {
 		Heartbeat:      time.Minute,
 		AnnounceWindow: 10 * time.Minute,
 		SamplingGrace:  10 * time.Second,
-		RetryRound:     5 * time.Second,
+		RetryRound:     30 * time.Second,
 		Custody:        4,
 		MaxPending:     1 << 30,
 		VoteWindow:     7 * 24 * time.Hour,

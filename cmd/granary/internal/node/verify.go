@@ -56,72 +56,17 @@ func (v Verified) Final() bool {
 // that names nothing; that nothing could be found out is an inconclusive
 // verdict.
 func (n *Node) Verify(ctx context.Context, ref Ref, opt VerifyOptions, report Report) (Verified, error) {
-	began := time.Now()
-	for try := 1; ; try++ {
+	test := func(try int) (Verified, error) {
 		v, err := n.verify(ctx, ref, opt, report)
-		if err != nil {
-			return v, err
+		if err == nil {
+			n.record(v, try)
 		}
-		n.record(v, try)
-		next := n.nextTry(began, try, v)
-		if v.Final() || ctx.Err() != nil || next.After(began.Add(opt.Wait)) {
-			v.Took = time.Since(began)
-			return v, nil
-		}
+		return v, err
+	}
+	return n.schedule().repeat(ctx, opt.Wait, test, func(v Verified, next time.Time) {
 		report.to(Progress{Stage: "wait", Text: fmt.Sprintf("%s, because %s; asking for the same rows again in %v",
 			v.State, v.why(), time.Until(next).Round(time.Second))})
-		if !sleepUntil(ctx, next) {
-			return v, ctx.Err()
-		}
-	}
-}
-
-// nextTry is when to ask again for the rows of a test that began at a time and
-// has been made so many times. A test has a second round of its own after one
-// retry round; the next follow after 10 of them and then every 120: 5 minutes
-// and an hour where the round is 30 s.
-func (n *Node) nextTry(began time.Time, tries int, v Verified) time.Time {
-	round := n.cfg.Genesis.Params.RetryRound
-	next := began.Add(10 * round)
-	if tries > 1 {
-		next = began.Add(time.Duration(tries-1) * 120 * round)
-	}
-	if v.Reason == sampling.TooEarly {
-		return later(time.Now(), n.graceEnds(v.Info, v.Found.Outcome.Time))
-	}
-	return later(next, time.Now().Add(round))
-}
-
-// gracePerGrace is how many bytes of content double the network's grace: at
-// its default of 10 s they come to 13 Mbit/s, two thirds of a home's uplink.
-const gracePerGrace = 16 << 20
-
-// graceEnds is until when a block may still be on its way to its holders: the
-// network's grace from its certificate on, and as much again for every 16 MiB.
-func (n *Node) graceEnds(info erasure.Info, certified time.Time) time.Time {
-	return certified.Add(n.grace(info.Length))
-}
-
-func (n *Node) grace(length int64) time.Duration {
-	grace := n.cfg.Genesis.Params.SamplingGrace
-	return grace + time.Duration(float64(grace)*float64(length)/gracePerGrace)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// sleepUntil waits, and reports whether ctx lasted.
-func sleepUntil(ctx context.Context, t time.Time) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(time.Until(t)):
-		return ctx.Err() == nil
-	}
+	})
 }
 
 // why is the reason of a verdict that is not available.
@@ -217,7 +162,7 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 	target := sampling.Target{
 		Bundle: bundle, Bits: opt.Bits,
 		Fresh:     fresh && v.Found.Status == ledger.Certified,
-		Announced: v.Found.Outcome.Time, Grace: n.grace(bundle.Info.Length),
+		Announced: v.Found.Outcome.Time, Grace: n.schedule().grace(bundle.Info.Length),
 	}
 	if target.Draw, err = n.tests.Draw(id, bundle.Info.Geometry().K(), opt.Bits); err != nil {
 		return v, err

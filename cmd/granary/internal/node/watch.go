@@ -144,7 +144,7 @@ func (w *watcher) item(ctx context.Context, e ledger.Entry) (watchItem, bool, er
 	r := announced.Tx.Record
 	wanted := w.opt.Namespace == nil || r.Publisher == *w.opt.Namespace
 	return watchItem{
-		Index: e.Outcome.Announcement, ID: idText(e.Outcome.ID), Due: w.n.graceEnds(r.Info, e.Time),
+		Index: e.Outcome.Announcement, ID: idText(e.Outcome.ID), Due: w.n.schedule().graceEnds(r.Info, e.Time),
 	}, wanted, nil
 }
 
@@ -192,7 +192,7 @@ func (w *watcher) test(ctx context.Context, item watchItem) {
 	v.Found.Index = item.Index
 	w.n.record(v, item.Tries)
 	if !v.Final() && item.Tries < watchTries {
-		item.Due = w.n.nextTry(item.Began, item.Tries, v)
+		item.Due = w.n.schedule().next(item.Began, item.Tries, v)
 		w.state.Open = append(w.state.Open, item)
 	}
 	w.trim()

@@ -116,7 +116,7 @@ func (u *UI) Progress(p node.Progress) {
 		if p.Stage != u.seen {
 			u.seen, u.last = p.Stage, time.Now() // what is over at once needs no line
 		}
-		if time.Since(u.last) < lineEvery {
+		if time.Since(u.last) < lineEvery && p.Stage != "wait" { // minutes may pass before the next
 			return
 		}
 		u.last = time.Now()
