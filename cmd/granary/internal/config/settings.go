@@ -44,6 +44,7 @@ type Settings struct {
 	Trackers []string // announce URLs
 	Mainline []string // host:port of nodes of BitTorrent's DHT, or "public"
 	Local    bool     // multicast on the networks that the machine is on
+	WebSeeds []string // URLs of folders on web servers that have content
 
 	flags *pflag.FlagSet // one per setting
 }
@@ -70,6 +71,7 @@ func NewSettings() *Settings {
 	f.StringSliceVar(&s.Trackers, "trackers", nil, "also find peers by these BitTorrent trackers, http, https or udp, separated by commas; they learn what you fetch and serve")
 	f.StringSliceVar(&s.Mainline, "mainline-dht", nil, "also find peers in BitTorrent's public DHT, through \"public\" nodes or host:port,…; everybody can learn what you fetch and serve")
 	f.BoolVar(&s.Local, "local-discovery", false, "also find peers on your own network by multicast; everybody there learns what you fetch and serve")
+	f.StringSliceVar(&s.WebSeeds, "web-seeds", nil, "fetch what no peer has from these folders on web servers, https://host/folder/, separated by commas; they learn what you fetch")
 	f.Var(&s.ScrubEvery, "scrub-every", "how often each stored block is checked on the disk, e.g. 30d; 0 for never")
 	s.flags = f
 	return s

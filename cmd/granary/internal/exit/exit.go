@@ -124,7 +124,7 @@ var rules = []rule{
 	{kad.ErrOtherChain, Failure, "use the network file of the network you mean"},
 	{kad.ErrPortInUse, TryAgain, "choose another with --port, or 0 for any free one"},
 	{swarm.ErrPortInUse, TryAgain, "choose another with --torrent-port, or 0 for any free one"},
-	{swarm.ErrSource, Usage, "trackers are http://, https:// or udp:// URLs; nodes of the mainline DHT are host:port, or public"},
+	{swarm.ErrSource, Usage, "trackers are http://, https:// or udp:// URLs; nodes of the mainline DHT are host:port, or public; web seeds are http:// or https:// URLs that end in /"},
 	{blobstore.ErrQuota, Quota, "`granary list` says why each block is kept; `granary seed REF --stop` gives one up; or raise quota in config.toml"},
 	{blobstore.ErrDiskFull, TryAgain, "free some space and run it again; what was stored is kept"},
 	{syscall.ENOSPC, TryAgain, "free some space and run it again"},

@@ -185,8 +185,8 @@ func (g *gather) judge(a rowAsk, err error) {
 }
 
 // fetchRows makes sure that any k rows of b are at hand: by BitTorrent, and row
-// by row what BitTorrent cannot give. It returns how many bytes of rows the
-// latter were.
+// by row, or from web seeds, what BitTorrent cannot give. It returns how many
+// bytes the latter were.
 func (n *Node) fetchRows(ctx context.Context, t *swarm.Torrent, b *blobstore.Block, s supplies, tell func(swarm.Status)) (int64, error) {
 	ctx, enough := context.WithCancelCause(ctx)
 	g := newGather(b, func(ctx context.Context, p peer.ID, row int) ([]byte, []erasure.Root, error) {
@@ -200,6 +200,7 @@ func (n *Node) fetchRows(ctx context.Context, t *swarm.Torrent, b *blobstore.Blo
 			enough(errEnough)
 		}
 	})
+	webRead := n.webSeeds(ctx, &wg, b, t.Status, enough)
 	err := t.FetchAny(ctx, tell)
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -207,5 +208,5 @@ func (n *Node) fetchRows(ctx context.Context, t *swarm.Torrent, b *blobstore.Blo
 	enough(context.Canceled)
 	wg.Wait()
 	done()
-	return g.read, err
+	return g.read + webRead(), err
 }

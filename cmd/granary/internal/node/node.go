@@ -47,7 +47,8 @@ type Config struct {
 	Connections  int        // of torrents; 0: swarm.DefaultConns
 	Dials        int        // torrent connections being opened at once; 0: swarm.DefaultDials
 
-	Sources Sources // where torrents look for peers beside our own network; zero: nowhere
+	WebSeeds []string // URLs of folders with content of blocks; see CheckWebSeed
+	Sources  Sources  // where torrents look for peers beside our own network; zero: nowhere
 
 	ScrubEvery time.Duration // how often each block is checked on the disk; 0: only when asked
 
@@ -111,6 +112,11 @@ type Node struct {
 // Open starts a node: store, swarm, network, ledger, then the work that was
 // left undone when it last stopped. Close ends it.
 func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
+	for _, base := range cfg.WebSeeds {
+		if err := CheckWebSeed(base); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}

@@ -1,0 +1,25 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"granary/blobstore"
+	"granary/swarm"
+)
+
+// FetchFromWeb fetches b from a web seed without waiting for BitTorrent, and
+// returns how many bytes came.
+func FetchFromWeb(ctx context.Context, b *blobstore.Block, base string, st swarm.Status) (int64, error) {
+	w := &webSeed{base: base, http: http.DefaultClient, block: b, again: time.Millisecond, log: slog.New(slog.DiscardHandler)}
+	err := w.run(ctx, func() swarm.Status { return st })
+	return w.read, err
+}
+
+// The ways in which a web seed is given up.
+var (
+	ErrWebLies  = errWebLies
+	ErrWebLacks = errWebLacks
+)

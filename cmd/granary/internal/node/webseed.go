@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/swarm"
+)
+
+const (
+	webRun     = 4 << 20 // bytes asked of a web seed at a time
+	webCommits = 8       // pieces being committed at once, which share fsyncs
+	webRetry   = 5 * time.Second
+)
+
+// errWebLies reports that a web seed has other bytes than the block's.
+var errWebLies = errors.New("web seed has other bytes")
+
+// errWebLacks reports that a web seed does not have the content.
+var errWebLacks = errors.New("web seed does not have it")
+
+// webSeed is a folder on a web server that has the content of blocks (BEP 19):
+// at NAME/NAME, as a stock client stores it, or at NAME, as it was published. It
+// costs somebody's server, so it is asked only for what peers cannot give.
+type webSeed struct {
+	base  string // URL, ends in "/"
+	http  *http.Client
+	block *blobstore.Block
+	after time.Duration // the head start of peers
+	again time.Duration // before a server that failed is asked again
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	read int64 // guarded by mu: bytes that came
+}
+
+// CheckWebSeed returns an error unless base is the URL of a folder.
+func CheckWebSeed(base string) error {
+	u, err := url.Parse(base)
+	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.HasSuffix(u.Path, "/") || u.RawQuery != "") {
+		err = errors.New("want http:// or https://, and / at the end: content is looked for in that folder, by its name")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: web seed %q: %w", swarm.ErrSource, base, err)
+	}
+	return nil
+}
+
+// run fetches content pieces while what peers offer is too little, until k rows
+// are at hand: then it returns nil. It gives up on a server that lacks the
+// content, or lies.
+func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
+	g := w.block.Geometry()
+	pause := w.after
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		pause = gatherEvery
+		if w.block.RowsAtHand() >= g.K() {
+			return nil
+		}
+		first, end := w.choose(offered())
+		if first == end {
+			continue
+		}
+		err := w.fetch(ctx, first, end)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, errWebLies), errors.Is(err, errWebLacks):
+			w.log.Warn("web seed given up", "url", w.base, "block", w.block.ID().Short(), "err", err)
+			return err
+		case err != nil:
+			w.log.Debug("web seed failed", "url", w.base, "block", w.block.ID().Short(), "err", err)
+			pause = w.again
+		}
+	}
+}
+
+// choose picks the last run of content pieces that nobody else has; rows asked
+// for one by one, see gather, come from the other end. An empty one: none while
+// peers have enough.
+func (w *webSeed) choose(st swarm.Status) (first, end int) {
+	g := w.block.Geometry()
+	reach := reachable(w.block.Held(), st)
+	if g.RowsIn(reach) >= g.K() {
+		return 0, 0
+	}
+	for end = g.FilePieces(); end > 0 && reach.Has(end-1); end-- {
+	}
+	for first = end; first > 0 && !reach.Has(first-1) && int64(end-first+1)*g.PieceLength() <= max(webRun, g.PieceLength()); first-- {
+	}
+	return first, end
+}
+
+// fetch asks for the pieces first ≤ p < end, at either place.
+func (w *webSeed) fetch(ctx context.Context, first, end int) error {
+	name := url.PathEscape(w.block.Bundle().Info.Name)
+	err := w.get(ctx, w.base+name+"/"+name, first, end)
+	if errors.Is(err, errWebLacks) {
+		err = w.get(ctx, w.base+name, first, end)
+	}
+	return err
+}
+
+func (w *webSeed) get(ctx context.Context, address string, first, end int) error {
+	g := w.block.Geometry()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	from, to := int64(first)*g.PieceLength(), min(int64(end)*g.PieceLength(), g.PaddedLength())
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
+	req.Header.Set("User-Agent", "granary")
+	res, err := w.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusPartialContent:
+		var start int64
+		if n, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-", &start); n != 1 || err != nil || start != from {
+			return fmt.Errorf("%w: it answers bytes %d onwards with %q", errWebLies, from, res.Header.Get("Content-Range"))
+		}
+	case http.StatusOK: // it gives all or nothing
+		first, end = 0, g.FilePieces()
+	case http.StatusNotFound, http.StatusForbidden, http.StatusGone, http.StatusRequestedRangeNotSatisfiable:
+		return fmt.Errorf("%w: %s", errWebLacks, res.Status)
+	default:
+		return errors.New(res.Status)
+	}
+	return w.take(ctx, res.Body, first, end)
+}
+
+// take reads pieces from body and commits those that are not held. What lies
+// behind the content is zero, whether the server has it or not.
+func (w *webSeed) take(ctx context.Context, body io.Reader, first, end int) error {
+	g := w.block.Geometry()
+	commits, ctx := errgroup.WithContext(ctx)
+	commits.SetLimit(webCommits)
+	err := func() error {
+		for p := first; p < end && ctx.Err() == nil; p++ {
+			_, rows := g.PieceSpan(p)
+			data := make([]byte, rows*erasure.RowSize)
+			want := min(int64(len(data)), g.Length()-int64(p)*g.PieceLength())
+			n, err := io.ReadFull(body, data[:want])
+			if err == nil && int(want) < len(data) {
+				var more int
+				more, _ = io.ReadFull(body, data[want:]) // the padding, if it is there
+				n += more
+			}
+			w.mu.Lock()
+			w.read += int64(n)
+			w.mu.Unlock()
+			if err != nil {
+				return fmt.Errorf("piece %d: %w", p, err)
+			}
+			if w.block.Has(p) {
+				continue
+			}
+			hash, err := erasure.PieceHash(g, p, data)
+			if err != nil {
+				return err
+			}
+			if hash != w.block.Bundle().Layers.Piece(p) {
+				return fmt.Errorf("%w: piece %d", errWebLies, p)
+			}
+			commits.Go(func() error { return w.commit(ctx, p, data) })
+		}
+		return nil
+	}()
+	return errors.Join(err, commits.Wait())
+}
+
+// commit stores a piece whose hash is right. A peer that came meanwhile may
+// write into it as well; then it is written again.
+func (w *webSeed) commit(ctx context.Context, piece int, data []byte) error {
+	const tries = 3
+	var err error
+	for range tries {
+		if _, err = w.block.WritePieceAt(piece, data, 0); err == nil {
+			err = w.block.CommitPiece(ctx, piece)
+		}
+		if err == nil || w.block.Has(piece) {
+			return nil
+		}
+	}
+	return fmt.Errorf("piece %d: %w", piece, err)
+}
+
+// webSeeds runs a webSeed for each that the owner named, in wg; enough is called
+// once k rows are at hand. read tells how many bytes came, when all have ended.
+func (n *Node) webSeeds(ctx context.Context, wg *sync.WaitGroup, b *blobstore.Block, offered func() swarm.Status, enough context.CancelCauseFunc) (read func() int64) {
+	var all []*webSeed
+	for _, base := range n.cfg.WebSeeds {
+		w := &webSeed{base: base, http: n.swarm.HTTP(), block: b, after: gatherAfter, again: webRetry, log: n.log}
+		all = append(all, w)
+		wg.Go(func() {
+			if w.run(ctx, offered) == nil {
+				enough(errEnough)
+			}
+		})
+	}
+	return func() (sum int64) {
+		for _, w := range all {
+			sum += w.read
+		}
+		return sum
+	}
+}

@@ -1,0 +1,168 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"granary/blobstore"
+	"granary/cmd/granary/internal/node"
+	"granary/erasure"
+	"granary/swarm"
+)
+
+// folder serves files on a web server as any does.
+func folder(t *testing.T, files map[string][]byte) http.Handler {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return http.FileServer(http.Dir(dir))
+}
+
+func fetchFromWeb(t *testing.T, h http.Handler, b *blobstore.Block, st swarm.Status) (int64, error) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return node.FetchFromWeb(ctx, b, s.URL+"/", st)
+}
+
+func TestContentComesFromAWebSeed(t *testing.T) {
+	for _, rows := range []int{1, 20, 513} {
+		content, whole, _ := publishedBlock(t, rows)
+		padded := make([]byte, whole.Geometry().PaddedLength())
+		copy(padded, content)
+		for name, h := range map[string]http.Handler{
+			"as published":       folder(t, map[string][]byte{"block": content}),
+			"as a client has it": folder(t, map[string][]byte{"block/block": padded}),
+			"without ranges": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/block" {
+					http.NotFound(w, r)
+					return
+				}
+				_, _ = w.Write(content)
+			}),
+		} {
+			if rows > 100 && name != "as published" {
+				continue
+			}
+			empty, err := openStore(t).Put(t.Context(), erasure.Bundle{Info: whole.Bundle().Info, Layers: whole.Bundle().Layers}) // as from a .torrent
+			if err != nil {
+				t.Fatal(err)
+			}
+			read, err := fetchFromWeb(t, h, empty, swarm.Status{})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if read < int64(len(content)) || read > int64(len(padded)) {
+				t.Errorf("%s: %d bytes read for %d", name, read, len(content))
+			}
+			if err := empty.Complete(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(empty.Content())
+			if err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%s: content differs, or %v", name, err)
+			}
+		}
+	}
+}
+
+func TestAWebSeedIsAskedForWhatPeersLack(t *testing.T) {
+	content, whole, empty := publishedBlock(t, 40)
+	g := whole.Geometry()
+	st := swarm.Status{Peers: 1, Available: erasure.NewPieceSet(g.Pieces())}
+	for p := range g.FilePieces() - 3 {
+		if p != 5 {
+			st.Available.Add(p)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := httptest.NewServer(folder(t, map[string][]byte{"block": content}))
+	defer s.Close()
+	go func() { // it would wait for peers to bring the rest
+		for tick := time.Tick(5 * time.Millisecond); empty.Held().Count() < 4 && ctx.Err() == nil; {
+			<-tick
+		}
+		cancel()
+	}()
+	read, err := node.FetchFromWeb(ctx, empty, s.URL+"/", st)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	held := empty.Held()
+	for _, p := range []int{5, 37, 38, 39} {
+		if !held.Has(p) {
+			t.Errorf("piece %d, which no peer has, is not held", p)
+		}
+	}
+	if held.Count() != 4 || read > 4*erasure.RowSize {
+		t.Errorf("%d pieces held, %d bytes read, want 4 pieces", held.Count(), read)
+	}
+}
+
+func TestBadWebSeedsAreGivenUp(t *testing.T) {
+	content, _, empty := publishedBlock(t, 20)
+	wrong := bytes.Clone(content)
+	wrong[len(wrong)-1] ^= 1
+	for name, c := range map[string]struct {
+		h    http.Handler
+		want error
+	}{
+		"lacks it":    {folder(t, nil), node.ErrWebLacks},
+		"has another": {folder(t, map[string][]byte{"block": wrong}), node.ErrWebLies},
+		"other range": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", "bytes 5-9/10")
+			w.WriteHeader(http.StatusPartialContent)
+		}), node.ErrWebLies},
+	} {
+		if _, err := fetchFromWeb(t, c.h, empty, swarm.Status{}); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestAWebSeedThatFailsIsAskedAgain(t *testing.T) {
+	content, _, empty := publishedBlock(t, 20)
+	h := folder(t, map[string][]byte{"block": content})
+	var asked atomic.Int32
+	_, err := fetchFromWeb(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			http.Error(w, "busy", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}), empty, swarm.Status{})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckWebSeed(t *testing.T) {
+	if err := node.CheckWebSeed("https://example.org/files/"); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "https://example.org/file", "ftp://example.org/", "/files/", "https://example.org/?a=/"} {
+		if node.CheckWebSeed(bad) == nil {
+			t.Errorf("%q is taken for a web seed", bad)
+		}
+	}
+}
