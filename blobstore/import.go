@@ -96,7 +96,7 @@ func (st *staging) spool(ctx context.Context, content *os.File, r io.Reader) (le
 			if err != nil {
 				return 0, err
 			}
-			if err := st.grow(blockCost(maxInfoLength, g) + 2*g.PaddedLength()); err != nil {
+			if err := st.growWithRoom(ctx, blockCost(maxInfoLength, g)+2*g.PaddedLength()); err != nil {
 				return 0, err
 			}
 			if _, err := content.WriteAt(buf[:n], length); err != nil {

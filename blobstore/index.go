@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -152,12 +153,13 @@ type index struct {
 	file   *os.File    // bbolt's own, to ask for its length
 	failed atomic.Bool // see update
 	broken atomic.Bool // see guard
-	fresh  bool        // it was made just now
+	log    *slog.Logger
+	fresh  bool // it was made just now
 }
 
 // openIndex opens or creates the index at path and reads all of it, so that
 // damage shows now: errIndexDamaged. Another process has it: ErrLocked.
-func openIndex(path string) (ix *index, entries map[erasure.ID]record, deleted []erasure.ID, err error) {
+func openIndex(path string, log *slog.Logger) (ix *index, entries map[erasure.ID]record, deleted []erasure.ID, err error) {
 	var file *os.File
 	defer func() {
 		if err != nil && file != nil {
@@ -168,6 +170,9 @@ func openIndex(path string) (ix *index, entries map[erasure.ID]record, deleted [
 		ix, entries, deleted, err = readIndex(path, &file)
 		return err
 	})
+	if err == nil {
+		ix.log = log
+	}
 	return ix, entries, deleted, err
 }
 
@@ -273,6 +278,9 @@ func (ix *index) prepare() error {
 func (ix *index) load() (entries map[erasure.ID]record, deleted []erasure.ID, err error) {
 	entries = make(map[erasure.ID]record)
 	err = ix.db.View(func(tx *bbolt.Tx) error {
+		if have := ix.length(); tx.Size() > have {
+			return fmt.Errorf("%w: %d bytes of %d", errIndexDamaged, have, tx.Size())
+		}
 		if err := tx.Bucket(blocksBucket).ForEach(func(k, v []byte) error {
 			if len(k) != len(erasure.ID{}) {
 				return fmt.Errorf("%w: key of %d bytes", errIndexDamaged, len(k))
@@ -329,20 +337,41 @@ func (ix *index) view(f func(*bbolt.Tx) error) error {
 func (ix *index) guard(f func() error) error {
 	err := guard(f)
 	if errors.Is(err, errIndexPage) {
-		ix.failed.Store(true)
 		ix.broken.Store(true)
+		ix.fail(err)
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	return err
 }
 
-// close releases the lock, which outlasts a broken index until the process ends:
-// bbolt's memory map has a part in it.
-func (ix *index) close() error {
-	if ix.broken.Load() {
-		return ix.file.Close() // bbolt may wait for ever
+// fail ends writing.
+func (ix *index) fail(err error) {
+	if !ix.failed.Swap(true) {
+		ix.log.Error("index cannot be written: nothing is stored any more until the store is opened again", "err", err)
 	}
-	return ix.db.Close()
+}
+
+// close releases the lock. A broken index is put aside, so that the next one is
+// made anew; its lock lasts until the process ends, because bbolt's memory map
+// has a part in it.
+func (ix *index) close() error {
+	if !ix.broken.Load() {
+		return ix.db.Close()
+	}
+	_, err := putAside(ix.file.Name())
+	return errors.Join(err, ix.file.Close()) // bbolt may wait for ever
+}
+
+// putAside renames an index that is damaged.
+func putAside(path string) (aside string, err error) {
+	aside = path + ".damaged"
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		aside = fmt.Sprintf("%s.damaged-%d", path, n)
+	}
+	return aside, os.Rename(path, aside)
 }
 
 // update runs f in a transaction that is durable when update returns nil.
@@ -366,7 +395,7 @@ func (ix *index) update(f func(*bbolt.Tx) error) error {
 	if err == nil || refused != nil || errors.Is(err, ErrDiskFull) || errors.Is(err, ErrFailed) {
 		return err
 	}
-	ix.failed.Store(true)
+	ix.fail(err)
 	return fmt.Errorf("%w: %w", ErrFailed, err)
 }
 

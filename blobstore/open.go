@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -36,7 +35,7 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 	}
 	s := &Store{
 		dir: dir, blocks: filepath.Join(dir, "blocks"),
-		log: cfg.Logger, step: cfg.step, limit: cfg.Quota,
+		log: cfg.Logger, step: cfg.step, room: cfg.Room, limit: cfg.Quota,
 		files:   newFiles(),
 		commits: make(chan *commit),
 		scrubs:  make(chan struct{}, 1),
@@ -69,22 +68,16 @@ func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 // openIndex opens the index; one that cannot be read is put aside, and a new
 // one is made, which loadAll fills from the folders.
 func (s *Store) openIndex(path string) (entries map[erasure.ID]record, deleted []erasure.ID, err error) {
-	s.index, entries, deleted, err = openIndex(path)
+	s.index, entries, deleted, err = openIndex(path, s.log)
 	if !errors.Is(err, errIndexDamaged) {
 		return entries, deleted, err
 	}
-	aside := path + ".damaged"
-	for n := 2; ; n++ {
-		if _, statErr := os.Lstat(aside); errors.Is(statErr, fs.ErrNotExist) {
-			break
-		}
-		aside = fmt.Sprintf("%s.damaged-%d", path, n)
-	}
+	aside, moveErr := putAside(path)
 	s.log.Error("index cannot be read: put aside, rebuilding it from the blocks; notes are lost", "file", aside, "err", err)
-	if err := os.Rename(path, aside); err != nil {
-		return nil, nil, err
+	if moveErr != nil {
+		return nil, nil, moveErr
 	}
-	s.index, entries, deleted, err = openIndex(path)
+	s.index, entries, deleted, err = openIndex(path, s.log)
 	return entries, deleted, err
 }
 

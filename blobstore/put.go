@@ -101,6 +101,15 @@ func (st *staging) grow(n int64) error {
 	return nil
 }
 
+// growWithRoom is grow, after room was made if there was none.
+func (st *staging) growWithRoom(ctx context.Context, n int64) error {
+	err := st.grow(n)
+	if q, full := errors.AsType[*QuotaError](err); full && st.s.room != nil && st.s.room(ctx, q.Need) == nil {
+		return st.grow(n)
+	}
+	return err
+}
+
 func (st *staging) createFiles(padded int64) error {
 	for _, name := range []string{contentFile, parityFile} {
 		if err := createSparse(filepath.Join(st.dir, name), padded); err != nil {

@@ -25,6 +25,12 @@ type Config struct {
 	// counted, and cannot be refused.
 	Quota int64
 
+	// Room is asked to free so many bytes when the quota refuses what Import
+	// reads on the way, which is content whose length nobody knew; if it returns
+	// nil the quota is asked again. It may call Delete and DropPieces. nil: nobody
+	// is asked.
+	Room func(ctx context.Context, bytes int64) error
+
 	// Logger hears of damage that was found and of what was done about it.
 	Logger *slog.Logger
 
@@ -38,6 +44,7 @@ type Store struct {
 	blocks  string // dir/blocks
 	log     *slog.Logger
 	step    func(string) error
+	room    func(context.Context, int64) error
 	index   *index
 	quota   quota
 	files   *files
@@ -171,6 +178,10 @@ func (s *Store) Resolve(prefix string) (erasure.ID, error) {
 	}
 	return erasure.ID{}, fmt.Errorf("%w: %s", ErrAmbiguous, prefix)
 }
+
+// Failed reports whether the index could not be written: what is stored can be
+// read, and nothing can be stored until the store is opened again.
+func (s *Store) Failed() bool { return s.index.failed.Load() }
 
 // Usage measures what is on disk: it asks the file system about every file.
 func (s *Store) Usage() (Usage, error) {

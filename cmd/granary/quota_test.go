@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/devnet"
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
@@ -53,13 +56,38 @@ func TestQuotaDropsOnlyWhatWasFetched(t *testing.T) {
 	if out := get(exit.Quota, ids[0]); !strings.Contains(out, "pinned 12 MiB") || !strings.Contains(out, "--stop") {
 		t.Errorf("the refusal does not say what takes the room and how to free it:\n%s", out)
 	}
-	wantHeld(true, true, true) // its description; no rows
+	wantHeld(false, true, true) // nor is its description kept
 	exits(t, exit.OK, home, "seed", ids[1], "--stop", "--dry-run")
-	wantHeld(true, true, true)
+	wantHeld(false, true, true)
 	exits(t, exit.OK, home, "seed", ids[1], "--stop")
-	wantHeld(true, false, true)
+	wantHeld(false, false, true)
 	get(exit.OK, ids[0])
 	wantHeld(true, false, true)
+
+	// A test that decodes needs room for all rows.
+	exits(t, exit.OK, home, "seed", ids[0])
+	if out := exits(t, exit.Quota, home, "verify", ids[1], "--escalate", "--timeout", "3m"); !strings.Contains(out, "fetch all of") {
+		t.Errorf("the refusal does not say for what:\n%s", out)
+	}
+	wantHeld(true, false, true)
+	exits(t, exit.OK, home, "seed", ids[2], "--stop")
+	exits(t, exit.OK, home, "verify", ids[1], "--escalate", "--timeout", "3m")
+	if left, err := filepath.Glob(filepath.Join(home, "blocks", ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+
+	// Content whose length nobody knows before: it makes room as it comes.
+	get(exit.OK, ids[2])
+	wantHeld(true, false, true)
+	cmd, err := devnet.Command("publish", "-", "--home", home, "--wait", "announced")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = struct{ io.Reader }{bytes.NewReader(content(t, 4<<20))}
+	if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "quota") || cmd.ProcessState.ExitCode() == exit.Quota {
+		t.Errorf("content from standard input did not make room:\n%s", out)
+	}
+	wantHeld(true, false, false)
 }
 
 // TestPassingCommandsKeepWhatTheHomeOwes: a command without a running node does

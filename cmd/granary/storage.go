@@ -53,6 +53,9 @@ func printStorage(w io.Writer, s node.Storage) {
 	if s.Damaged > 0 {
 		fmt.Fprintf(w, "damaged    %d blocks, %d pieces: `granary scrub --repair`\n", s.Damaged, s.Lost)
 	}
+	if s.Failed {
+		fmt.Fprintf(w, "index      cannot be written, so nothing is stored: look at the disk, then start the node again\n")
+	}
 	if s.Rebuilt != nil {
 		fmt.Fprintf(w, "index      was lost and made anew on %s: why older blocks are kept is not known, so all are\n", s.Rebuilt.UTC().Format(time.DateOnly))
 	}

@@ -153,6 +153,7 @@ func (g gateway) content(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, err)
 		return
 	}
+	defer g.n.Hold(b.ID())() // not dropped while it is read
 	w.Header().Set("Content-Type", "application/octet-stream")
 	http.ServeContent(w, r, "", time.Time{}, b.Content())
 }

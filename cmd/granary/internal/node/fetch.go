@@ -55,10 +55,10 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	if err != nil {
 		return Fetched{}, n.explained(err)
 	}
-	defer n.fetchBegins(b.ID())()
+	defer n.Hold(b.ID())()
 	// First, so that it is not dropped on the way.
 	if err := askedFor(ctx, b); err != nil && !(b.Whole() && errors.Is(err, blobstore.ErrQuota)) {
-		return Fetched{}, err
+		return Fetched{}, n.refused(ctx, b, err)
 	}
 	got := Fetched{Block: b}
 	if n.cfg.Faults.Corrupt {
@@ -66,7 +66,7 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	}
 	if !b.Whole() {
 		if err := n.fill(ctx, b, opt, report, &got); err != nil {
-			return got, n.explained(err)
+			return got, n.refused(ctx, b, err)
 		}
 	}
 	got.Took, got.Banned = time.Since(began), n.swarm.Banned()

@@ -95,7 +95,7 @@ type Node struct {
 		at   time.Time
 	}
 
-	fetching  map[erasure.ID]int       // guarded by mu: blocks that `get` is at, which are not dropped
+	fetching  map[erasure.ID]int       // guarded by mu: blocks that somebody is at, which are not dropped
 	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
 	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
@@ -131,15 +131,15 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}()
 
-	store, err := blobstore.Open(ctx, cfg.Dir, blobstore.Config{Quota: cfg.Quota, Logger: n.log})
+	store, err := blobstore.Open(ctx, cfg.Dir, blobstore.Config{
+		Quota: cfg.Quota, Logger: n.log,
+		Room: func(ctx context.Context, bytes int64) error { return n.makeRoom(ctx, bytes, erasure.ID{}) },
+	})
 	if err != nil {
 		return nil, err
 	}
 	n.Shelf = NewShelf(store, 0)
 	n.passing = cfg.Guest
-	if err := removeScratch(cfg.Dir); err != nil {
-		n.log.Warn("scratch files of a test stay", "err", err)
-	}
 	if n.tests, err = journal.Open(JournalDir(cfg.Dir)); err != nil {
 		return nil, err
 	}

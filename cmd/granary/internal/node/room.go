@@ -43,11 +43,12 @@ type Storage struct {
 	Lost    int        `json:"pieces_damaged"`
 	Checked *time.Time `json:"checked,omitempty"` // when the block was that was checked longest ago
 	Rebuilt *time.Time `json:"index_rebuilt,omitempty"`
+	Failed  bool       `json:"index_failed,omitempty"` // nothing can be stored until the node is started again
 }
 
 // storage describes the home; bytes is what it takes on disk.
 func (s *Shelf) storage(bytes, quota int64) (Storage, error) {
-	st := Storage{Bytes: bytes, Quota: quota, Uses: s.uses(), Policy: DropPolicy, Damaged: len(s.store.Damaged())}
+	st := Storage{Bytes: bytes, Quota: quota, Uses: s.uses(), Policy: DropPolicy, Damaged: len(s.store.Damaged()), Failed: s.store.Failed()}
 	if quota > 0 {
 		free, err := s.store.Free()
 		if err != nil {
@@ -223,8 +224,42 @@ func (n *Node) put(ctx context.Context, bundle erasure.Bundle) (*blobstore.Block
 	return b, err
 }
 
-// fetchBegins keeps a block from being dropped until end is called.
-func (n *Node) fetchBegins(id erasure.ID) (end func()) {
+// scratch makes a scratch file for so many bytes of rows, with room made for it.
+func (n *Node) scratch(ctx context.Context, bytes int64) (*blobstore.Scratch, error) {
+	f, err := n.store.Scratch(ctx, bytes)
+	if q, full := errors.AsType[*blobstore.QuotaError](err); full {
+		if err = n.makeRoom(ctx, q.Need, erasure.ID{}); err == nil {
+			f, err = n.store.Scratch(ctx, bytes)
+		}
+	}
+	return f, n.explained(err)
+}
+
+// refused explains why b could not be fetched; a quota leaves nothing behind.
+func (n *Node) refused(ctx context.Context, b *blobstore.Block, err error) error {
+	if errors.Is(err, blobstore.ErrQuota) {
+		return errors.Join(n.explained(err), n.forgetEmpty(ctx, b))
+	}
+	return err
+}
+
+// forgetEmpty removes a block of which nothing but its description came, when
+// what was to come was refused.
+func (n *Node) forgetEmpty(ctx context.Context, b *blobstore.Block) error {
+	n.mu.Lock()
+	_, pending := n.pending[b.ID()]
+	others := n.fetching[b.ID()] > 1
+	n.mu.Unlock()
+	own := Reason(b.Note(noteOwn))
+	if pending || others || own == ReasonPinned || own == ReasonPublished || b.Note(noteIndex) != nil ||
+		b.RowsAtHand()+b.Quarantined().Count() > 0 {
+		return nil
+	}
+	return n.Remove(context.WithoutCancel(ctx), b.ID())
+}
+
+// Hold keeps a block from being dropped until end is called.
+func (n *Node) Hold(id erasure.ID) (end func()) {
 	add := func(by int) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

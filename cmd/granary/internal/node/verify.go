@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"granary/cmd/granary/internal/journal"
@@ -92,22 +90,6 @@ func (n *Node) record(v Verified, try int) {
 	}
 }
 
-// scratchPrefix begins the names of files, in the home, that hold the rows of a
-// test that fetches any k of them.
-const scratchPrefix = ".verify-"
-
-// removeScratch removes those that a crash left: they count against the quota.
-// The caller has the home's lock.
-func removeScratch(home string) error {
-	entries, err := os.ReadDir(home)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), scratchPrefix) {
-			err = errors.Join(err, os.Remove(filepath.Join(home, e.Name())))
-		}
-	}
-	return err
-}
-
 // JournalDir is where a home keeps its journal of verdicts.
 func JournalDir(home string) string { return filepath.Join(home, "sampling") }
 
@@ -168,11 +150,11 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		return v, err
 	}
 	if opt.Escalate {
-		f, err := os.CreateTemp(n.cfg.Dir, scratchPrefix)
+		f, err := n.scratch(ctx, int64(bundle.Info.Geometry().Rows())*erasure.RowSize)
 		if err != nil {
-			return v, err
+			return v, fmt.Errorf("fetch all of %s: %w", id.Short(), err)
 		}
-		defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }() // scratch
+		defer func() { _ = f.Close() }() // scratch
 		target.Scratch = f
 	}
 	report.to(Progress{Stage: "sample", Text: "asking for rows"})

@@ -1,4 +1,0 @@
-package node
-
-// RemoveScratch removes what a crash left of tests.
-var RemoveScratch = removeScratch
