@@ -26,12 +26,8 @@ func (s *State) check(tx Tx) error {
 		return s.checkTransfer(tx.Transfer, sender.Credits-tx.Pay)
 	case KindName:
 		return s.checkNaming(tx)
-	case KindPropose:
-		return s.checkPropose(tx)
-	case KindVote:
-		return s.checkVote(tx)
 	}
-	return s.checkRotate(tx)
+	return s.checkWord(tx)
 }
 
 // checkTransfer is told what the sender has when it has paid.

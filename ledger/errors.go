@@ -64,6 +64,10 @@ var (
 	// ErrWaiting reports a sender with MaxWaiting transactions that wait already. A
 	// mempool says it, a height never does.
 	ErrWaiting = errors.New("too many transactions of the sender wait")
+
+	// ErrOften reports a validator that has said as much on one day as it may: see
+	// MaxWords.
+	ErrOften = errors.New("said too much on one day")
 )
 
 // ErrNotFound reports that the ledger has no such entry, announcement or block.
@@ -80,7 +84,7 @@ const CodeOther = 1
 func refusals() []error {
 	return []error{
 		ErrMalformed, ErrSignature, ErrID, ErrNotYet, ErrNonce, ErrCredits, ErrPending, ErrFull, ErrKeep,
-		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired, ErrNotOwner, ErrChange, ErrWaiting,
+		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired, ErrNotOwner, ErrChange, ErrWaiting, ErrOften,
 	}
 }
 

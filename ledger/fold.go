@@ -31,12 +31,8 @@ func (s *State) foldTx(index uint64, now int64, tx Tx) error {
 		return s.receive(index, tx.Transfer.To, tx.Transfer.Credits)
 	case KindName:
 		return s.foldNaming(index, now, tx)
-	case KindPropose:
-		return s.foldPropose(index, now, tx)
-	case KindVote:
-		return s.foldVote(index, tx)
 	}
-	return s.foldRotate(index, tx)
+	return s.foldWord(index, now, tx)
 }
 
 // spend takes from the sender of a transaction what it pays and what it moves, and

@@ -129,9 +129,12 @@ func ParseValidators(value []byte) ([]Validator, error) {
 	return set, checkValidators(set)
 }
 
-// ParseProposed reads the value under ProposedKey: the log index of a proposal.
+// ParseProposed reads the value under ProposedKey: the log index of a proposal, 0
+// if that validator made none.
 func ParseProposed(value []byte) (index uint64, err error) {
-	return index, unmarshal(value, &index)
+	var w spoken
+	err = unmarshal(value, &w)
+	return w.Proposal, err
 }
 
 // ParseProposal reads the value under ProposalKey(index). What is proposed is in

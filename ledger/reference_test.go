@@ -126,6 +126,7 @@ const (
 	refExpired      = 14
 	refNotOwner     = 15
 	refChange       = 16
+	refOften        = 18
 )
 
 type refItem struct {
@@ -516,7 +517,9 @@ type refLedger struct {
 	names         map[string]*refName
 	proposals     map[uint64]*refProposal
 	proposed      map[ledger.PublicKey]uint64
-	sets          [][]ledger.Validator // the last is the present one
+	spoke         map[ledger.PublicKey]int64 // the day of the last word, by consensus key
+	words         map[ledger.PublicKey]int64 // on that day
+	sets          [][]ledger.Validator       // the last is the present one
 	params        []int64
 }
 
@@ -528,6 +531,7 @@ func newRefLedger(g ledger.Genesis) *refLedger {
 		accounts: map[ledger.PublicKey]*refAccount{}, announcements: map[uint64]*refAnnouncement{},
 		blocks: map[erasure.ID]*refBlock{}, handedOut: map[int64]int64{},
 		names: map[string]*refName{}, proposals: map[uint64]*refProposal{}, proposed: map[ledger.PublicKey]uint64{},
+		spoke: map[ledger.PublicKey]int64{}, words: map[ledger.PublicKey]int64{},
 		sets: [][]ledger.Validator{g.Validators}, params: refParams(g.Params),
 	}
 	for _, grant := range g.Grants {
@@ -611,8 +615,8 @@ func (l *refLedger) refValues() map[string][]byte {
 		}
 		out[number("g", index)] = refPut([]any{p.proposer[:], uint64(p.deadline), voters, p.decision})
 	}
-	for key, index := range l.proposed {
-		out["o"+string(key[:])] = refPut(index)
+	for key, day := range l.spoke {
+		out["o"+string(key[:])] = refPut([]any{l.proposed[key], uint64(day), uint64(l.words[key])})
 	}
 	return out
 }
@@ -766,19 +770,17 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 		}
 	case 4:
 		code = l.checkNaming(tx)
-	case 5:
-		code = refNotValidator
-		if l.who(tx.sender) >= 0 {
-			_, code = l.changed(tx.change)
+	case 5, 6, 7:
+		if code = l.checkSpeaker(tx); code != refOK {
+			return code
 		}
-	case 6:
-		code = l.checkVote(tx)
-	case 7:
-		code = refNotValidator
-		if l.who(tx.sender) >= 0 {
-			if code = refOK; !refSetOK(l.rotated(tx)) {
-				code = refChange
-			}
+		switch {
+		case tx.kind == 5:
+			_, code = l.changed(tx.change)
+		case tx.kind == 6:
+			code = l.checkVote(tx)
+		case !refSetOK(l.rotated(tx)):
+			code = refChange
 		}
 	}
 	if code != refOK {
@@ -798,8 +800,36 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 	account.used[tx.nonce] = true
 	account.highest = max(account.highest, tx.nonce)
 	l.accounts[tx.sender] = &account
+	if tx.kind >= 5 {
+		consensus := l.set()[l.who(tx.sender)].Consensus
+		l.words[consensus] = l.wordsAfter(tx, consensus)
+		l.spoke[consensus] = l.now / refDay
+	}
 	l.do(index, tx, &account)
 	return refOK
+}
+
+// checkSpeaker is what 4.6 demands of whoever proposes, votes or rotates.
+func (l *refLedger) checkSpeaker(tx refTx) uint32 {
+	who := l.who(tx.sender)
+	if who < 0 {
+		return refNotValidator
+	}
+	if l.wordsAfter(tx, l.set()[who].Consensus) > 64 {
+		return refOften
+	}
+	return refOK
+}
+
+func (l *refLedger) wordsAfter(tx refTx, consensus ledger.PublicKey) int64 {
+	n := int64(1)
+	if tx.kind == 7 {
+		n = 16
+	}
+	if l.spoke[consensus] == l.now/refDay {
+		n += l.words[consensus]
+	}
+	return n
 }
 
 // do is what follows from an accepted transaction.
@@ -957,9 +987,6 @@ func (l *refLedger) carried(voters []ledger.PublicKey) (power, total int64) {
 
 func (l *refLedger) checkVote(tx refTx) uint32 {
 	who := l.who(tx.sender)
-	if who < 0 {
-		return refNotValidator
-	}
 	p := l.proposals[tx.index]
 	if p == nil {
 		return refUnknown

@@ -29,10 +29,12 @@ func (s *State) Proposals() ([]Proposal, error) {
 	}
 	var out []Proposal
 	for _, v := range set {
-		var index uint64
-		if found, err := s.get(keyProposed(v.Consensus), &index); err != nil {
+		w, err := s.spoken(v.Consensus)
+		if err != nil {
 			return nil, err
-		} else if !found {
+		}
+		index := w.Proposal
+		if index == 0 {
 			continue
 		}
 		var p proposal
@@ -80,15 +82,15 @@ func (s *State) open(index uint64) (p proposal, err error) {
 	if err != nil || !found {
 		return p, firstError(err, fmt.Errorf("%w: proposal at entry %d", ErrUnknown, index))
 	}
-	var latest uint64
-	if err := s.must(keyProposed(p.Proposer), &latest); err != nil {
+	proposer, err := s.spoken(p.Proposer)
+	if err != nil {
 		return p, err
 	}
 	set, err := s.Validators()
 	if err != nil {
 		return p, err
 	}
-	if p.Decision != 0 || latest != index || s.meta.Millis >= p.Deadline || place(set, p.Proposer) < 0 {
+	if p.Decision != 0 || proposer.Proposal != index || s.meta.Millis >= p.Deadline || place(set, p.Proposer) < 0 {
 		return p, fmt.Errorf("%w: proposal at entry %d", ErrExpired, index)
 	}
 	return p, nil
@@ -132,33 +134,21 @@ func voted(voters []byte, key PublicKey, approve bool) []byte {
 	return voters
 }
 
-func (s *State) checkPropose(tx Tx) error {
-	if _, err := s.validator(tx.Sender); err != nil {
-		return err
-	}
-	_, err := s.changed(tx.Change)
-	return err
-}
-
-func (s *State) checkVote(tx Tx) error {
-	v, err := s.validator(tx.Sender)
+func (s *State) checkVote(v Validator, vote Vote) error {
+	p, err := s.open(vote.Proposal)
 	if err != nil {
 		return err
 	}
-	p, err := s.open(tx.Vote.Proposal)
-	if err != nil {
-		return err
+	if (voteOf(p.Voters, v.Consensus) >= 0) == vote.Approve {
+		return fmt.Errorf("%w: vote on entry %d", ErrAttested, vote.Proposal)
 	}
-	if (voteOf(p.Voters, v.Consensus) >= 0) == tx.Vote.Approve {
-		return fmt.Errorf("%w: vote on entry %d", ErrAttested, tx.Vote.Proposal)
-	}
-	if !tx.Vote.Approve {
+	if !vote.Approve {
 		return nil // whoever takes a word back decides nothing
 	}
 	if _, _, yes, err := s.carried(voted(p.Voters, v.Consensus, true)); err != nil || !yes {
 		return err
 	}
-	e, err := s.Entry(tx.Vote.Proposal)
+	e, err := s.Entry(vote.Proposal)
 	if err != nil {
 		return err
 	}
@@ -166,59 +156,13 @@ func (s *State) checkVote(tx Tx) error {
 	return err
 }
 
-func (s *State) checkRotate(tx Tx) error {
-	v, err := s.validator(tx.Sender)
-	if err == nil {
-		_, err = s.rotated(v, tx.Attest)
-	}
-	return err
-}
-
-func (s *State) foldPropose(index uint64, now int64, tx Tx) error {
-	v, err := s.validator(tx.Sender)
-	if err != nil {
-		return err
-	}
-	if err := s.spend(index, tx, 0); err != nil {
-		return err
-	}
-	if err := s.put(keyProposed(v.Consensus), index); err != nil {
-		return err
-	}
-	return s.put(keyProposal(index), proposal{
-		Proposer: v.Consensus, Deadline: now + s.net.Params.VoteWindow, Voters: v.Consensus[:],
-	})
-}
-
-func (s *State) foldVote(index uint64, tx Tx) error {
-	v, err := s.validator(tx.Sender)
-	if err != nil {
-		return err
-	}
-	if err := s.spend(index, tx, 0); err != nil {
-		return err
-	}
+func (s *State) foldVote(v Validator, vote Vote) error {
 	var p proposal
-	if err := s.must(keyProposal(tx.Vote.Proposal), &p); err != nil {
+	if err := s.must(keyProposal(vote.Proposal), &p); err != nil {
 		return err
 	}
-	p.Voters = voted(p.Voters, v.Consensus, tx.Vote.Approve)
-	return s.put(keyProposal(tx.Vote.Proposal), p)
-}
-
-func (s *State) foldRotate(index uint64, tx Tx) error {
-	v, err := s.validator(tx.Sender)
-	if err != nil {
-		return err
-	}
-	if err := s.spend(index, tx, 0); err != nil {
-		return err
-	}
-	set, err := s.rotated(v, tx.Attest)
-	if err != nil {
-		return err
-	}
-	return s.putSet(set)
+	p.Voters = voted(p.Voters, v.Consensus, vote.Approve)
+	return s.put(keyProposal(vote.Proposal), p)
 }
 
 // enact adds the entry by which a proposal takes effect, if it is due.

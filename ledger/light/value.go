@@ -109,6 +109,9 @@ func (c *Client) Proposals(ctx context.Context, set []ledger.Validator) ([]ledge
 		if err != nil {
 			return nil, err
 		}
+		if index == 0 {
+			continue
+		}
 		e, err := c.Entry(ctx, index)
 		if err == nil {
 			value, err = c.Value(ctx, ledger.ProposalKey(index))
