@@ -126,6 +126,9 @@ func (w *writer) apply(tx Tx) error {
 	if err := tx.Verify(w.net.Chain); err != nil {
 		return err
 	}
+	if err := w.checkProof(tx); err != nil {
+		return err
+	}
 	index := w.meta.Size
 	if err := w.add(Entry{Kind: EntryTx, Tx: tx}); err != nil {
 		return err

@@ -59,6 +59,7 @@ type (
 		Name              string
 		Power             int64
 		Consensus, Attest PublicKey
+		Proof             Proof
 		Peer              PeerID
 	}
 	removeBody struct {
@@ -96,7 +97,7 @@ func parseVote(raw []byte) (Vote, error) {
 }
 
 func (v Validator) body() validatorBody {
-	return validatorBody{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Peer: v.Peer}
+	return validatorBody{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Proof: v.Proof, Peer: v.Peer}
 }
 
 func (c Change) body() changeBody {
@@ -129,7 +130,7 @@ func parseChange(raw []byte) (Change, error) {
 	case ChangeValidator:
 		var v validatorBody
 		err = unmarshal(b.Data, &v)
-		c.Validator = Validator{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Peer: v.Peer}
+		c.Validator = Validator{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Proof: v.Proof, Peer: v.Peer}
 	case ChangeRemove:
 		var v removeBody
 		err = unmarshal(b.Data, &v)
@@ -212,7 +213,7 @@ func (s *State) changed(c Change) ([]Validator, error) {
 }
 
 func (v validatorBody) equal(o validatorBody) bool {
-	return v.Name == o.Name && v.Power == o.Power && v.Consensus == o.Consensus && v.Attest == o.Attest && bytes.Equal(v.Peer, o.Peer)
+	return v.Name == o.Name && v.Power == o.Power && v.Consensus == o.Consensus && v.Attest == o.Attest && v.Proof == o.Proof && bytes.Equal(v.Peer, o.Peer)
 }
 
 // place returns where the validator with this consensus key stands in set, -1 if
@@ -223,13 +224,14 @@ func place(set []Validator, consensus PublicKey) int {
 
 // rotated returns the validators with another attest key for the sender, or
 // ErrChange if that key has another use already.
-func (s *State) rotated(sender Validator, attest PublicKey) ([]Validator, error) {
+func (s *State) rotated(sender Validator, to Rotation) ([]Validator, error) {
 	set, err := s.Validators()
 	if err != nil {
 		return nil, err
 	}
 	set = slices.Clone(set)
-	set[place(set, sender.Consensus)].Attest = attest
+	v := &set[place(set, sender.Consensus)]
+	v.Attest, v.Proof = to.Attest, to.Proof
 	if err := checkValidators(set); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrChange, err)
 	}

@@ -75,6 +75,11 @@ func (g Genesis) Validate() error {
 	if err := checkValidators(g.Validators); err != nil {
 		return err
 	}
+	for _, v := range g.Validators {
+		if err := v.Verify(g.ChainID); err != nil {
+			return malformed("validator %s: %v", v.Name, err)
+		}
+	}
 	if err := g.Params.Validate(); err != nil {
 		return err
 	}

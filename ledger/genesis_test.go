@@ -12,7 +12,7 @@ import (
 
 func TestGenesisSurvivesJSON(t *testing.T) {
 	for _, g := range []ledger.Genesis{testGenesis(), {
-		ChainID: "d", Time: time.UnixMilli(1).UTC(), Validators: validators(5), Params: ledger.DevnetParams(),
+		ChainID: testChain, Time: time.UnixMilli(1).UTC(), Validators: validators(5), Params: ledger.DevnetParams(),
 	}} {
 		got, err := ledger.ParseGenesis(g.Encode())
 		if err != nil {
@@ -36,7 +36,7 @@ func TestGenesisHashCoversEverything(t *testing.T) {
 		"name":      func(g *ledger.Genesis) { g.Validators[1].Name = "x" },
 		"power":     func(g *ledger.Genesis) { g.Validators[1].Power = 2 },
 		"consensus": func(g *ledger.Genesis) { g.Validators[1].Consensus[0] ^= 1 },
-		"attest":    func(g *ledger.Genesis) { g.Validators[1].Attest[0] ^= 1 },
+		"attest":    func(g *ledger.Genesis) { g.Validators[1].Attest = ledger.KeyOf(attestKey(8)) },
 		"peer":      func(g *ledger.Genesis) { g.Validators[1].Peer = ledger.PeerID("x") },
 		"order":     func(g *ledger.Genesis) { v := g.Validators; v[0], v[1] = v[1], v[0] },
 		"fewer":     func(g *ledger.Genesis) { g.Validators = g.Validators[:3] },
@@ -58,6 +58,13 @@ func TestGenesisHashCoversEverything(t *testing.T) {
 	} {
 		g := testGenesis()
 		change(&g)
+		for i := range g.Validators {
+			for k := range 9 {
+				if v := &g.Validators[i]; v.Attest == ledger.KeyOf(attestKey(k)) {
+					v.Proof, _ = ledger.Prove(g.ChainID, v.Consensus, attestKey(k))
+				}
+			}
+		}
 		if err := g.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -89,6 +96,8 @@ func TestBadGenesisIsMalformed(t *testing.T) {
 		"consensus twice":    func(g *ledger.Genesis) { g.Validators[0].Consensus = g.Validators[1].Consensus },
 		"attest twice":       func(g *ledger.Genesis) { g.Validators[0].Attest = g.Validators[1].Attest },
 		"one key for two":    func(g *ledger.Genesis) { g.Validators[0].Attest = g.Validators[0].Consensus },
+		"no proof":           func(g *ledger.Genesis) { g.Validators[0].Proof = ledger.Proof{} },
+		"another's proof":    func(g *ledger.Genesis) { g.Validators[0].Proof = g.Validators[1].Proof },
 		"no peer":            func(g *ledger.Genesis) { g.Validators[0].Peer = nil },
 		"peer twice":         func(g *ledger.Genesis) { g.Validators[0].Peer = g.Validators[1].Peer },
 		"long peer":          func(g *ledger.Genesis) { g.Validators[0].Peer = make([]byte, 65) },

@@ -283,7 +283,7 @@ func FuzzParseEntry(f *testing.F) {
 	n.certify(f, 1, to(at, r))
 	n.accept(f, naming(f, "bob", 1, ledger.Naming{Name: "x", Terms: 1, Target: r.ID()}), transfer(f, "bob", 2, "carol", 1))
 	change := n.accept(f, propose(f, 0, 2, joining(1)))
-	n.accept(f, vote(f, 1, 2, change, true), vote(f, 2, 2, change, true), rotate(f, "attest 3", 1, "fresh"))
+	n.accept(f, vote(f, 1, 2, change, true), vote(f, 2, 2, change, true), rotate(f, "consensus 3", "attest 3", 1, "fresh"))
 	for i := range n.Head().Size {
 		leaf, err := n.Leaf(i)
 		if err != nil {

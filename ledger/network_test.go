@@ -32,10 +32,20 @@ func validators(powers ...int64) []ledger.Validator {
 			Name: fmt.Sprintf("validator %d", i), Power: p,
 			Consensus: ledger.KeyOf(key(fmt.Sprintf("consensus %d", i))),
 			Attest:    ledger.KeyOf(attestKey(i)),
+			Proof:     prove(fmt.Sprintf("consensus %d", i), fmt.Sprintf("attest %d", i)),
 			Peer:      ledger.PeerID(fmt.Sprintf("peer %d", i)),
 		})
 	}
 	return set
+}
+
+// prove has one key say that it belongs to the validator with the other.
+func prove(consensus, attest string) ledger.Proof {
+	p, err := ledger.Prove(testChain, ledger.KeyOf(key(consensus)), key(attest))
+	if err != nil {
+		panic(err)
+	}
+	return p
 }
 
 // testGenesis has four equal validators, no fee, and alice, bob and carol with
@@ -117,9 +127,14 @@ func vote(t testing.TB, validator int, nonce, proposal uint64, approve bool) []b
 	return sign(t, fmt.Sprintf("attest %d", validator), nonce, ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: proposal, Approve: approve}})
 }
 
-func rotate(t testing.TB, who string, nonce uint64, to string) []byte {
+// rotate is of the validator with a consensus key.
+func rotate(t testing.TB, consensus, who string, nonce uint64, to string) []byte {
 	t.Helper()
-	return sign(t, who, nonce, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key(to))})
+	return sign(t, who, nonce, rotating(consensus, to))
+}
+
+func rotating(consensus, to string) ledger.Tx {
+	return ledger.Tx{Kind: ledger.KindRotate, Rotation: ledger.Rotation{Attest: ledger.KeyOf(key(to)), Proof: prove(consensus, to)}}
 }
 
 // node is a state with its store, and its clock.

@@ -82,7 +82,7 @@ func (h history) other(n *ledger.State) (who string, tx ledger.Tx) {
 	who = fmt.Sprintf("attest %d", rapid.IntRange(0, 8).Draw(h.T, "validator"))
 	switch rapid.IntRange(0, 6).Draw(h.T, "word") {
 	case 0:
-		return who, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key(fmt.Sprintf("attest %d", 9-rapid.IntRange(0, 9).Draw(h.T, "to"))))}
+		return who, h.rotation(n, ledger.KeyOf(key(who)))
 	case 1, 2:
 		return who, ledger.Tx{Kind: ledger.KindPropose, Change: h.change(n)}
 	}
@@ -96,10 +96,31 @@ func (h history) other(n *ledger.State) (who string, tx ledger.Tx) {
 	return who, ledger.Tx{Kind: ledger.KindVote, Vote: ledger.Vote{Proposal: at, Approve: rapid.IntRange(0, 4).Draw(h.T, "no") != 0}}
 }
 
+// rotation draws one, seldom with another's proof.
+func (h history) rotation(n *ledger.State, who ledger.PublicKey) ledger.Tx {
+	set, err := n.Validators()
+	if err != nil {
+		h.Fatal(err)
+	}
+	next := key(fmt.Sprintf("attest %d", 9-rapid.IntRange(0, 9).Draw(h.T, "to")))
+	of := set[rapid.IntRange(0, len(set)-1).Draw(h.T, "of")]
+	if i := slices.IndexFunc(set, func(v ledger.Validator) bool { return v.Attest == who }); i >= 0 && rapid.IntRange(0, 9).Draw(h.T, "true") != 0 {
+		of = set[i]
+	}
+	proof, err := ledger.Prove(testChain, of.Consensus, next)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return ledger.Tx{Kind: ledger.KindRotate, Rotation: ledger.Rotation{Attest: ledger.KeyOf(next), Proof: proof}}
+}
+
 func (h history) change(n *ledger.State) ledger.Change {
 	all := validators(make([]int64, 9)...)
 	v := all[rapid.IntRange(0, 8).Draw(h.T, "whom")]
 	v.Power = rapid.Int64Range(1, 5).Draw(h.T, "new power")
+	if rapid.IntRange(0, 9).Draw(h.T, "unproven") == 0 {
+		v.Attest = all[8].Attest
+	}
 	switch rapid.IntRange(0, 4).Draw(h.T, "change") {
 	case 0:
 		return ledger.Change{Kind: ledger.ChangeRemove, Remove: v.Consensus}

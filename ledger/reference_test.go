@@ -156,6 +156,7 @@ type refTx struct {
 	index   uint64 // of a proposal
 	approve bool
 	attest  ledger.PublicKey
+	proof   ledger.Proof
 }
 
 // refChangeTo is what a proposal would change.
@@ -213,15 +214,16 @@ func refForm(raw []byte) (tx refTx, code uint32) {
 	case 6:
 		return tx, tx.refVote(payload)
 	case 7:
-		list, ok := refList(payload, 1)
+		list, ok := refList(payload, 2)
 		if !ok {
 			return tx, refMalformed
 		}
 		attest, ok := refBytes(list[0], 32)
-		if !ok || bytes.Equal(attest, tx.sender[:]) {
+		proof, ok2 := refBytes(list[1], 64)
+		if !ok || !ok2 || bytes.Equal(attest, tx.sender[:]) {
 			return tx, refMalformed
 		}
-		tx.attest = ledger.PublicKey(attest)
+		tx.attest, tx.proof = ledger.PublicKey(attest), ledger.Proof(proof)
 		return tx, refOK
 	}
 	return tx, refMalformed
@@ -299,7 +301,7 @@ func (tx *refTx) refPropose(payload []byte) uint32 {
 	if !ok1 || !ok2 || kind < 1 || kind > 4 {
 		return refMalformed
 	}
-	list, ok := refList(data, []int{5, 1, 12, 2}[kind-1])
+	list, ok := refList(data, []int{6, 1, 12, 2}[kind-1])
 	if !ok {
 		return refMalformed
 	}
@@ -310,11 +312,12 @@ func (tx *refTx) refPropose(payload []byte) uint32 {
 		power, ok2 := refAmount(list[1], 1, 1<<50)
 		consensus, ok3 := refBytes(list[2], 32)
 		attest, ok4 := refBytes(list[3], 32)
-		peer, ok5 := list[4].([]byte)
-		if !(ok1 && ok2 && ok3 && ok4 && ok5) {
+		proof, ok5 := refBytes(list[4], 64)
+		peer, ok6 := list[5].([]byte)
+		if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6) {
 			return refMalformed
 		}
-		c.validator = ledger.Validator{Name: name, Power: power, Consensus: ledger.PublicKey(consensus), Attest: ledger.PublicKey(attest), Peer: peer}
+		c.validator = ledger.Validator{Name: name, Power: power, Consensus: ledger.PublicKey(consensus), Attest: ledger.PublicKey(attest), Proof: ledger.Proof(proof), Peer: peer}
 		ok = refSetOK([]ledger.Validator{c.validator})
 	case 2:
 		var key []byte
@@ -545,7 +548,7 @@ func newRefLedger(g ledger.Genesis) *refLedger {
 func refGenesisHash(g ledger.Genesis) ledger.Hash {
 	validators, grants := []any{}, []any{}
 	for _, v := range g.Validators {
-		validators = append(validators, []any{v.Name, uint64(v.Power), v.Consensus[:], v.Attest[:], []byte(v.Peer)})
+		validators = append(validators, []any{v.Name, uint64(v.Power), v.Consensus[:], v.Attest[:], v.Proof[:], []byte(v.Peer)})
 	}
 	for _, x := range g.Grants {
 		grants = append(grants, []any{x.Key[:], uint64(x.Credits)})
@@ -791,6 +794,17 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 	if !ed25519.Verify(tx.sender[:], signed, tx.signature) {
 		return refSignature
 	}
+	proven := true
+	switch {
+	case tx.kind == 5 && tx.change.kind == 1:
+		v := tx.change.validator
+		proven = l.possesses(v.Consensus, v.Attest, v.Proof)
+	case tx.kind == 7:
+		proven = l.possesses(l.set()[l.who(tx.sender)].Consensus, tx.attest, tx.proof)
+	}
+	if !proven {
+		return refSignature
+	}
 
 	index := l.add(1, raw)
 	if tx.pay > 0 || tx.kind == 3 {
@@ -807,6 +821,12 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 	}
 	l.do(index, tx, &account)
 	return refOK
+}
+
+// possesses is the proof of section 2.4.
+func (l *refLedger) possesses(consensus, attest ledger.PublicKey, proof ledger.Proof) bool {
+	signed := append([]byte("granary/attest-key/v1"), byte(len(l.g.ChainID)))
+	return ed25519.Verify(attest[:], append(append(signed, l.g.ChainID...), consensus[:]...), proof[:])
 }
 
 // checkSpeaker is what 4.6 demands of whoever proposes, votes or rotates.
@@ -905,6 +925,7 @@ func (l *refLedger) receive(index uint64, key ledger.PublicKey, credits int64) {
 func (l *refLedger) rotated(tx refTx) []ledger.Validator {
 	set := slices.Clone(l.set())
 	set[l.who(tx.sender)].Attest = tx.attest
+	set[l.who(tx.sender)].Proof = tx.proof
 	return set
 }
 
@@ -951,7 +972,7 @@ func (l *refLedger) changed(c refChangeTo) ([]ledger.Validator, uint32) {
 	case 1:
 		if i := place(c.validator.Consensus); i >= 0 {
 			a, b := set[i], c.validator
-			ok = a.Name != b.Name || a.Power != b.Power || a.Attest != b.Attest || !bytes.Equal(a.Peer, b.Peer)
+			ok = a.Name != b.Name || a.Power != b.Power || a.Attest != b.Attest || a.Proof != b.Proof || !bytes.Equal(a.Peer, b.Peer)
 			set[i] = c.validator
 		} else {
 			set = append(set, c.validator)

@@ -61,6 +61,13 @@ type Attestation struct {
 	ID    erasure.ID
 }
 
+// Rotation names the sender's attest key from now on.
+type Rotation struct {
+	_      struct{} `cbor:",toarray"`
+	Attest PublicKey
+	Proof  Proof // by that key
+}
+
 // Tx is a signed transaction. The field that belongs to its kind is set, the
 // others are zero.
 type Tx struct {
@@ -74,7 +81,7 @@ type Tx struct {
 	Naming    Naming        // KindName
 	Change    Change        // KindPropose
 	Vote      Vote          // KindVote
-	Attest    PublicKey     // KindRotate: the sender's key from now on
+	Rotation  Rotation      // KindRotate
 	Signature [ed25519.SignatureSize]byte
 }
 
@@ -160,9 +167,7 @@ func (tx *Tx) parse(payload []byte) (err error) {
 	case KindVote:
 		tx.Vote, err = parseVote(payload)
 	case KindRotate:
-		var b rotateBody
-		err = unmarshal(payload, &b)
-		tx.Attest = b.Attest
+		err = unmarshal(payload, &tx.Rotation)
 	}
 	if err != nil {
 		return err
@@ -189,7 +194,7 @@ func (tx Tx) validate() error {
 	case KindVote:
 		return nil
 	case KindRotate:
-		if tx.Attest == tx.Sender {
+		if tx.Rotation.Attest == tx.Sender {
 			return malformed("rotation to the same key")
 		}
 		return nil
@@ -213,12 +218,7 @@ func (tx Tx) payload() any {
 	case KindVote:
 		return tx.Vote.body()
 	}
-	return rotateBody{Attest: tx.Attest}
-}
-
-type rotateBody struct {
-	_      struct{} `cbor:",toarray"`
-	Attest PublicKey
+	return tx.Rotation
 }
 
 // Encode returns the bytes that ParseTx read. tx must come from ParseTx.

@@ -248,7 +248,7 @@ func TestNoByteOfATransactionCanChange(t *testing.T) {
 	for _, raw := range [][]byte{
 		announce(t, "alice", 1, record("a", 1000, 1)), attest(t, 0, 1, to(1, record("a", 1000, 1))), transfer(t, "alice", 1, "bob", 1),
 		naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}),
-		propose(t, 0, 1, joining(1)), vote(t, 0, 1, 3, true), rotate(t, "alice", 1, "bob"),
+		propose(t, 0, 1, joining(1)), vote(t, 0, 1, 3, true), rotate(t, "consensus 0", "alice", 1, "bob"),
 	} {
 		for i := range raw {
 			for _, bit := range []int{0, 3, 7} {
@@ -310,7 +310,7 @@ func FuzzParseTx(f *testing.F) {
 	f.Add(transfer(f, "alice", 1, "bob", 5))
 	f.Add(naming(f, "alice", 1, ledger.Naming{Name: "x", Terms: 1, Target: erasure.ID{1}, Owner: ledger.PublicKey{2}}))
 	f.Add(vote(f, 0, 1, 3, true))
-	f.Add(rotate(f, "alice", 1, "bob"))
+	f.Add(rotate(f, "consensus 0", "alice", 1, "bob"))
 	f.Add(propose(f, 0, 1, joining(1)))
 	f.Add(propose(f, 0, 1, ledger.Change{Kind: ledger.ChangeParams, Params: ledger.DefaultParams()}))
 	f.Add(propose(f, 0, 1, ledger.Change{Kind: ledger.ChangeRemove}))

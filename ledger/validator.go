@@ -23,6 +23,7 @@ type Validator struct {
 	Power     int64     `json:"power"`
 	Consensus PublicKey `json:"consensus"` // signs blocks of the chain
 	Attest    PublicKey `json:"attest"`    // signs attestations; another key, since it is kept online differently
+	Proof     Proof     `json:"proof"`     // that the attest key is this validator's: see Prove
 	Peer      PeerID    `json:"peer"`      // where its rows can be had
 }
 

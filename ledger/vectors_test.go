@@ -250,6 +250,8 @@ func refVectors(t *testing.T) ledgerVectors {
 	inName.Namespace = "archive"
 	at := uint64(len(l.entries))
 	joins := validators(3, 2, 2, 1, 4)[4]
+	unproven := joins
+	unproven.Proof = validators(1)[0].Proof
 	params := g.Params
 	params.NameCost, params.Fee = 7, 2_000
 	fixed := params
@@ -259,6 +261,7 @@ func refVectors(t *testing.T) ledgerVectors {
 		announces("alice does in hers", "alice", 6, inName),
 		other("a stranger proposes", "alice", 7, proposes(ledger.Change{Kind: ledger.ChangeRemove, Remove: joins.Consensus})),
 		other("custody is fixed", "attest 0", 3, proposes(ledger.Change{Kind: ledger.ChangeParams, Params: fixed})),
+		other("whose attest key does not say so", "attest 0", 3, proposes(ledger.Change{Kind: ledger.ChangeValidator, Validator: unproven})),
 		other("validator 0 proposes a fifth", "attest 0", 3, proposes(ledger.Change{Kind: ledger.ChangeValidator, Validator: joins})),
 		other("validator 1 proposes other parameters", "attest 1", 4, proposes(ledger.Change{Kind: ledger.ChangeParams, Params: params})),
 		other("validator 3 proposes a grant", "attest 3", 4, proposes(ledger.Change{Kind: ledger.ChangeGrant, Grant: ledger.Grant{Key: ledger.KeyOf(key("frank")), Credits: 500}})),
@@ -269,7 +272,8 @@ func refVectors(t *testing.T) ledgerVectors {
 		other("the fifth agrees to the second, with 4: 6 of 12", "attest 4", 1, votes(at+2, true)),
 		other("validator 0 agrees: 9 of 12", "attest 0", 4, votes(at+2, true)),
 		other("validator 3 takes its word back", "attest 3", 6, votes(at+3, false)),
-		other("validator 2 has another attest key from now on", "attest 2", 2, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key("attest 9"))}),
+		other("validator 2 names a key that says it is of validator 1", "attest 2", 2, rotating("consensus 1", "attest 9")),
+		other("validator 2 has another attest key from now on", "attest 2", 2, rotating("consensus 2", "attest 9")),
 		other("the new fee is more than ten terms cost now", "alice", 7, names(2_000, ledger.Naming{Name: "cheap", Terms: 10})),
 	)
 	height(time.Minute,
@@ -280,6 +284,10 @@ func refVectors(t *testing.T) ledgerVectors {
 		attests("it was, by 2 + 3 + 2", 1, 6, to(at, inName)),
 		other("alice offers what a byte for a day costs", "alice", 8, ledger.Tx{Kind: ledger.KindAnnounce, Pay: 1, Record: record("f.bin", 1, 1)}),
 		other("but no less than the fee", "alice", 8, ledger.Tx{Kind: ledger.KindAnnounce, Pay: 2_000, Record: record("f.bin", 1, 1)}),
+		other("validator 2 changes its key again", "attest 9", 2, rotating("consensus 2", "attest 20")),
+		other("and again", "attest 20", 1, rotating("consensus 2", "attest 21")),
+		other("a fourth time today: its 64th word", "attest 21", 1, rotating("consensus 2", "attest 22")),
+		other("it has said enough today", "attest 22", 1, proposes(ledger.Change{Kind: ledger.ChangeRemove, Remove: joins.Consensus})),
 		other("validator 0 proposes that 3 leaves", "attest 0", 6, proposes(ledger.Change{Kind: ledger.ChangeRemove, Remove: validators(1, 1, 1, 1)[3].Consensus})),
 	)
 
@@ -306,8 +314,9 @@ func refVectors(t *testing.T) ledgerVectors {
 		{"a proposal of kind 5", envelope(t, "alice", 5, 1, []any{5, []byte{0x80}})},
 		{"a vote", sign(t, "alice", 1, votes(1, true))},
 		{"a vote of 2", envelope(t, "alice", 6, 1, []any{1, 2})},
-		{"a rotation", sign(t, "alice", 1, ledger.Tx{Kind: ledger.KindRotate, Attest: ledger.KeyOf(key("bob"))})},
-		{"a rotation to the same key", envelope(t, "alice", 7, 1, []any{aliceKey(t)})},
+		{"a rotation", sign(t, "alice", 1, rotating("consensus 0", "bob"))},
+		{"a rotation without a proof", envelope(t, "alice", 7, 1, []any{aliceKey(t)})},
+		{"a rotation to the same key", envelope(t, "alice", 7, 1, []any{aliceKey(t), make([]byte, 64)})},
 		{"kind 8", envelope(t, "alice", 8, 1, []any{})},
 		{"record version 2", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 0, 2)...))},
 		{"an ID that does not follow", envelope(t, "alice", 1, 1, array(t, changed(payload(a), 3, 999_999)...))},

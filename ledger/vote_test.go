@@ -106,7 +106,7 @@ func TestVoteThatWouldDecideTheImpossibleIsRefused(t *testing.T) {
 	n := newNode(t, testGenesis())
 	same := joining(1)
 	other := joining(1)
-	other.Validator.Consensus = ledger.KeyOf(key("another"))
+	other.Validator.Consensus, other.Validator.Proof = ledger.KeyOf(key("another")), prove("another", "attest 4")
 	first, second := n.accept(t, propose(t, 0, 1, same)), n.accept(t, propose(t, 1, 1, other))
 	n.accept(t, vote(t, 1, 2, first, true), vote(t, 0, 2, second, true), vote(t, 2, 1, first, true))
 	if len(n.set(t)) != 5 {
@@ -123,7 +123,7 @@ func TestVoteCanBeTakenBackWhatever(t *testing.T) {
 	g.Validators = validators(4, 1, 1, 3)
 	n := newNode(t, g)
 	other := joining(1)
-	other.Validator.Consensus = ledger.KeyOf(key("another"))
+	other.Validator.Consensus, other.Validator.Proof = ledger.KeyOf(key("another")), prove("another", "attest 4")
 	at := n.accept(t, propose(t, 0, 1, other))
 	n.accept(t, vote(t, 1, 1, at, true), vote(t, 2, 1, at, true)) // 6 of 9
 	leaves := n.accept(t, propose(t, 1, 2, ledger.Change{Kind: ledger.ChangeRemove, Remove: g.Validators[3].Consensus}))
@@ -192,10 +192,10 @@ func TestRotatedKeyCountsAtOnce(t *testing.T) {
 	n := newNode(t, testGenesis())
 	r := record("a", 1000, 1)
 	at := n.accept(t, announce(t, "alice", 1, r))
-	n.refuse(t, rotate(t, "alice", 2, "fresh"), ledger.ErrNotValidator)
-	n.refuse(t, rotate(t, "attest 0", 1, "consensus 1"), ledger.ErrChange)
-	n.refuse(t, rotate(t, "attest 0", 1, "attest 1"), ledger.ErrChange)
-	n.accept(t, rotate(t, "attest 0", 1, "fresh"))
+	n.refuse(t, rotate(t, "consensus 0", "alice", 2, "fresh"), ledger.ErrNotValidator)
+	n.refuse(t, rotate(t, "consensus 0", "attest 0", 1, "consensus 1"), ledger.ErrChange)
+	n.refuse(t, rotate(t, "consensus 0", "attest 0", 1, "attest 1"), ledger.ErrChange)
+	n.accept(t, rotate(t, "consensus 0", "attest 0", 1, "fresh"))
 	if n.set(t)[0].Attest != ledger.KeyOf(key("fresh")) {
 		t.Fatal("not rotated")
 	}
@@ -209,6 +209,34 @@ func TestRotatedKeyCountsAtOnce(t *testing.T) {
 	if again := ledger.Share(testChain, n.set(t), 0, geometry(t, 1000)); !g.Contains(again) || !again.Contains(g) {
 		t.Error("another attest key changed the share")
 	}
+}
+
+// TestNobodyClaimsAnothersAttestKey is for all who could name one: such a key
+// would be in use when its owner comes.
+func TestNobodyClaimsAnothersAttestKey(t *testing.T) {
+	n := newNode(t, testGenesis())
+	joins := joining(1)
+	for what, proof := range map[string]ledger.Proof{
+		"none":                           {},
+		"by the validator's present key": prove("consensus 0", "attest 0"),
+		"for the validator it is of":     joins.Validator.Proof,
+	} {
+		t.Run(what, func(t *testing.T) {
+			n.refuse(t, sign(t, "attest 0", 1, ledger.Tx{Kind: ledger.KindRotate, Rotation: ledger.Rotation{Attest: joins.Validator.Attest, Proof: proof}}), ledger.ErrSignature)
+			claim := joins
+			claim.Validator.Consensus, claim.Validator.Proof = ledger.KeyOf(key("mallory")), proof
+			n.refuse(t, propose(t, 0, 1, claim), ledger.ErrSignature)
+		})
+	}
+	elsewhere, err := ledger.Prove("granary-other", joins.Validator.Consensus, attestKey(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := joins
+	other.Validator.Proof = elsewhere
+	n.refuse(t, propose(t, 0, 1, other), ledger.ErrSignature)
+	n.accept(t, propose(t, 0, 1, joins))
+	n.accept(t, rotate(t, "consensus 1", "attest 1", 1, "fresh"))
 }
 
 func TestFloodOfOneSenderLeavesRoom(t *testing.T) {

@@ -9,7 +9,7 @@ const (
 	MaxWords = 64
 
 	// RotationWords is how many words a rotation counts as: it leaves another copy
-	// of the validator set, 49 KB for a hundred.
+	// of the validator set, 35 KB for a hundred.
 	RotationWords = 16
 )
 
@@ -56,7 +56,7 @@ func (s *State) checkWord(tx Tx) error {
 	case KindVote:
 		err = s.checkVote(v, tx.Vote)
 	default:
-		_, err = s.rotated(v, tx.Attest)
+		_, err = s.rotated(v, tx.Rotation)
 	}
 	return err
 }
@@ -88,7 +88,7 @@ func (s *State) foldWord(index uint64, now int64, tx Tx) error {
 	case KindVote:
 		return s.foldVote(v, tx.Vote)
 	}
-	set, err := s.rotated(v, tx.Attest)
+	set, err := s.rotated(v, tx.Rotation)
 	if err != nil {
 		return err
 	}

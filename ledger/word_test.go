@@ -15,7 +15,7 @@ func TestWordsOfADayAreBounded(t *testing.T) {
 	}
 	n.refuse(t, vote(t, 1, 99, at, true), ledger.ErrOften)
 	n.refuse(t, propose(t, 1, 99, joining(2)), ledger.ErrOften)
-	n.refuse(t, rotate(t, "attest 1", 99, "fresh"), ledger.ErrOften)
+	n.refuse(t, rotate(t, "consensus 1", "attest 1", 99, "fresh"), ledger.ErrOften)
 	r := record("a", 1000, 1)
 	n.accept(t, attest(t, 1, 99, to(n.accept(t, announce(t, "alice", 1, r)), r))) // has no limit
 	n.accept(t, vote(t, 2, 1, at, true))                                          // nor have others said anything
@@ -45,9 +45,9 @@ func TestRotationsInAChainAreBounded(t *testing.T) {
 	names := []string{"attest 0", "k1", "k2", "k3", "k4", "k5"}
 	rotations := ledger.MaxWords / ledger.RotationWords
 	for i := range rotations {
-		n.accept(t, rotate(t, names[i], 1, names[i+1]))
+		n.accept(t, rotate(t, "consensus 0", names[i], 1, names[i+1]))
 	}
-	n.refuse(t, rotate(t, names[rotations], 1, names[rotations+1]), ledger.ErrOften)
+	n.refuse(t, rotate(t, "consensus 0", names[rotations], 1, names[rotations+1]), ledger.ErrOften)
 	if got := n.set(t)[0].Attest; got != ledger.KeyOf(key(names[rotations])) {
 		t.Errorf("attest key %s", got)
 	}

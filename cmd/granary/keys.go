@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/ledger"
 	"granary/ledger/chain"
@@ -45,21 +46,21 @@ func (a *app) showKeys(h *config.Home) error {
 	if err != nil {
 		return err
 	}
-	attest, err := h.AttestKeys()
+	v, err := h.Validator(h.Network.ChainID(), "candidate", 1)
 	if err != nil {
 		return err
 	}
-	consensus, att := ledger.KeyOf(h.Consensus), ledger.KeyOf(attest[0])
+	consensus, att := v.Consensus, v.Attest
 	out := map[string]any{
 		"node": id.String(), "publisher": ledger.KeyOf(h.Publisher), "consensus": consensus, "attest": att,
-		"consensus_id": chain.NodeID(h.Node), "candidate": candidate(consensus, att, id),
+		"consensus_id": chain.NodeID(h.Node), "candidate": candidate(v),
 	}
 	return a.ui.Result(out, func(w io.Writer) {
 		fmt.Fprintf(w, "node       %s\n           this node among others (libp2p)\n", id)
 		fmt.Fprintf(w, "publisher  %s\n           announces blocks, owns names and credits\n", ledger.KeyOf(h.Publisher))
 		fmt.Fprintf(w, "consensus  %s\n           signs heights, if this home is a validator; never changes\n", consensus)
 		fmt.Fprintf(w, "attest     %s\n           attests, proposes and votes, if this home is a validator\n", att)
-		fmt.Fprintf(w, "candidate  %s\n           all that others need to vote this home in: `granary validators propose join NAME POWER …`\n", candidate(consensus, att, id))
+		fmt.Fprintf(w, "candidate  %s\n           all that others need to vote this home in: `granary validators propose join NAME POWER …`\n", candidate(v))
 		fmt.Fprintf(w, "consensus peer  %s@IP:PORT\n           what other validators put into consensus_peers\n", chain.NodeID(h.Node))
 	})
 }
@@ -84,18 +85,15 @@ again. A key that was stolen or lost is replaced by the others instead:
 		if err != nil {
 			return err
 		}
-		now, err := c.Network(ctx)
-		if err != nil {
+		to := ledger.Rotation{Attest: ledger.KeyOf(next)}
+		if to.Proof, err = ledger.Prove(h.Network.ChainID(), ledger.KeyOf(h.Consensus), next); err != nil {
 			return err
 		}
-		done := false
-		for _, v := range now.Validators {
-			done = done || v.Attest == ledger.KeyOf(next)
-		}
-		if !done {
-			if err := c.Rotate(ctx, ledger.KeyOf(next)); err != nil {
-				return err
+		if err := c.Rotate(ctx, to); err != nil {
+			if status, _ := exit.Of(err); status == exit.TryAgain {
+				return &exit.Error{Status: status, Err: err, Hint: "run it again, later: it goes on with the same new key, and asks the ledger first"}
 			}
+			return err
 		}
 		old, err := h.RotateAttest()
 		if err != nil {

@@ -175,7 +175,7 @@ func parseChange(now node.NetworkStatus, args []string) (ledger.Change, error) {
 			if err == nil && other.Consensus != c.Validator.Consensus {
 				err = fmt.Errorf("%s has another consensus key: let it leave and join", args[1])
 			}
-			c.Validator.Attest, c.Validator.Peer = other.Attest, other.Peer
+			c.Validator.Attest, c.Validator.Proof, c.Validator.Peer = other.Attest, other.Proof, other.Peer
 		}
 	case "set":
 		c.Kind = ledger.ChangeParams
@@ -201,28 +201,33 @@ func named(now node.NetworkStatus, name string) (ledger.Validator, error) {
 			continue
 		}
 		id, err := peer.Decode(v.Peer)
-		return ledger.Validator{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Peer: ledger.PeerID(id)}, err
+		return ledger.Validator{Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Proof: v.Proof, Peer: ledger.PeerID(id)}, err
 	}
 	return ledger.Validator{}, fmt.Errorf("no validator is called %q", name)
 }
 
-// candidate is how a home offers itself as a validator: its public keys.
-func candidate(consensus, attest ledger.PublicKey, id peer.ID) string {
-	return consensus.String() + ":" + attest.String() + ":" + id.String()
+// candidate is how a home offers itself as a validator: its public keys, and the
+// attest key's word that they belong together.
+func candidate(v ledger.Validator) string {
+	proof, _ := v.Proof.MarshalText() // it cannot fail
+	return v.Consensus.String() + ":" + v.Attest.String() + ":" + string(proof) + ":" + peer.ID(v.Peer).String()
 }
 
 func parseCandidate(s string) (ledger.Validator, error) {
 	var v ledger.Validator
 	parts := strings.Split(s, ":")
-	if len(parts) != 3 {
+	if len(parts) != 4 {
 		return v, fmt.Errorf("a candidate is what `granary keys` prints there, not %q", s)
 	}
-	id, err := peer.Decode(parts[2])
+	id, err := peer.Decode(parts[3])
 	if err == nil {
 		err = v.Consensus.UnmarshalText([]byte(parts[0]))
 	}
 	if err == nil {
 		err = v.Attest.UnmarshalText([]byte(parts[1]))
+	}
+	if err == nil {
+		err = v.Proof.UnmarshalText([]byte(parts[2]))
 	}
 	v.Peer = ledger.PeerID(id)
 	return v, err

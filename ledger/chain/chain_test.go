@@ -39,14 +39,23 @@ func testGenesis(n int, heartbeat time.Duration) ledger.Genesis {
 	}
 	g.Params.Heartbeat, g.Params.Fee = heartbeat, 0
 	for i := range n {
-		g.Validators = append(g.Validators, ledger.Validator{
-			Name: fmt.Sprintf("validator %d", i), Power: 1,
-			Consensus: ledger.KeyOf(key("consensus %d", i)),
-			Attest:    ledger.KeyOf(attestKey(i)),
-			Peer:      ledger.PeerID(fmt.Sprintf("peer %d", i)),
-		})
+		g.Validators = append(g.Validators, testValidator(i))
 	}
 	return g
+}
+
+// testValidator is number i of a test network.
+func testValidator(i int) ledger.Validator {
+	consensus := ledger.KeyOf(key("consensus %d", i))
+	proof, err := ledger.Prove("granary-test", consensus, attestKey(i))
+	if err != nil {
+		panic(err)
+	}
+	return ledger.Validator{
+		Name: fmt.Sprintf("validator %d", i), Power: 1,
+		Consensus: consensus, Attest: ledger.KeyOf(attestKey(i)), Proof: proof,
+		Peer: ledger.PeerID(fmt.Sprintf("peer %d", i)),
+	}
 }
 
 // record describes a block that nobody has: the chain does not look.

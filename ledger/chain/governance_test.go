@@ -56,10 +56,7 @@ func TestValidatorsComeAndGo(t *testing.T) {
 	n.announce(0, "alice", 1, record("before"))
 	n.start(4)
 	n.sameHead(0)
-	fifth := ledger.Validator{
-		Name: "validator 4", Power: 1, Peer: ledger.PeerID("peer 4"),
-		Consensus: ledger.KeyOf(key("consensus %d", 4)), Attest: ledger.KeyOf(attestKey(4)),
-	}
+	fifth := testValidator(4)
 	n.decide(0, ledger.Change{Kind: ledger.ChangeValidator, Validator: fifth}, 0, 1, 2)
 
 	// Four of five are needed now, so without 3 each of the others counts.

@@ -36,9 +36,13 @@ func testGenesis(validators int) ledger.Genesis {
 	g := ledger.Genesis{ChainID: "granary-test", Time: genesisTime, Params: ledger.DevnetParams()}
 	g.Params.Fee = 0
 	for i := range validators {
+		proof, err := ledger.Prove(g.ChainID, ledger.KeyOf(key("consensus %d", i)), key("attest %d", i))
+		if err != nil {
+			panic(err)
+		}
 		g.Validators = append(g.Validators, ledger.Validator{
 			Name: fmt.Sprintf("validator %d", i), Power: 1,
-			Consensus: ledger.KeyOf(key("consensus %d", i)), Attest: ledger.KeyOf(key("attest %d", i)),
+			Consensus: ledger.KeyOf(key("consensus %d", i)), Attest: ledger.KeyOf(key("attest %d", i)), Proof: proof,
 			Peer: ledger.PeerID(fmt.Sprintf("peer %d", i)),
 		})
 	}

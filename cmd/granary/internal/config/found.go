@@ -27,17 +27,18 @@ func Found(dir, chainID string, ip netip.Addr, port int) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := h.PeerID()
+	founder, err := h.Validator(chainID, "founder", 10)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNetwork, err)
 	}
 	g := ledger.Genesis{
 		ChainID: chainID, Time: time.Now().UTC().Truncate(time.Millisecond), Params: ledger.DefaultParams(),
-		Validators: []ledger.Validator{{
-			Name: "founder", Power: 10, Peer: ledger.PeerID(id),
-			Consensus: ledger.KeyOf(h.Consensus), Attest: ledger.KeyOf(h.Attest),
-		}},
-		Grants: []ledger.Grant{{Key: ledger.KeyOf(h.Publisher), Credits: founderCredits}},
+		Validators: []ledger.Validator{founder},
+		Grants:     []ledger.Grant{{Key: ledger.KeyOf(h.Publisher), Credits: founderCredits}},
+	}
+	id, err := h.PeerID()
+	if err != nil {
+		return nil, err
 	}
 	if err := g.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNetwork, err)

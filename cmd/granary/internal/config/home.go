@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"granary/cmd/granary/internal/durable"
+	"granary/ledger"
 )
 
 // ErrNoHome reports a folder that `granary init` has not prepared.
@@ -115,6 +116,21 @@ func Guest(dir string, network Network) (*Home, error) {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
 	return &Home{Dir: dir, Network: network, Node: node, Publisher: node, Consensus: node, Attest: node}, nil
+}
+
+// Validator is this home as a validator of a chain: what others vote on.
+func (h *Home) Validator(chain, name string, power int64) (ledger.Validator, error) {
+	id, err := h.PeerID()
+	if err != nil {
+		return ledger.Validator{}, err
+	}
+	keys, err := h.AttestKeys()
+	if err != nil {
+		return ledger.Validator{}, err
+	}
+	v := ledger.Validator{Name: name, Power: power, Consensus: ledger.KeyOf(h.Consensus), Attest: ledger.KeyOf(keys[0]), Peer: ledger.PeerID(id)}
+	v.Proof, err = ledger.Prove(chain, v.Consensus, keys[0])
+	return v, err
 }
 
 // PeerID is the libp2p identity of the home's node.

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"strings"
 	"testing"
@@ -13,9 +14,14 @@ import (
 
 // genesis is a network of one validator.
 func genesis(chain string) ledger.Genesis {
+	attest := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	proof, err := ledger.Prove(chain, ledger.PublicKey{1}, attest)
+	if err != nil {
+		panic(err)
+	}
 	return ledger.Genesis{
 		ChainID: chain, Time: time.UnixMilli(1_700_000_000_000).UTC(), Params: ledger.DevnetParams(),
-		Validators: []ledger.Validator{{Name: "one", Power: 1, Consensus: ledger.PublicKey{1}, Attest: ledger.PublicKey{2}, Peer: ledger.PeerID{3}}},
+		Validators: []ledger.Validator{{Name: "one", Power: 1, Consensus: ledger.PublicKey{1}, Attest: ledger.KeyOf(attest), Proof: proof, Peer: ledger.PeerID{3}}},
 	}
 }
 

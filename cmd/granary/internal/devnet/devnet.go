@@ -93,7 +93,10 @@ func New(dir string, plan Plan) (*Net, error) {
 			return nil, err
 		}
 	}
-	n.Network = n.found(plan)
+	var err error
+	if n.Network, err = n.found(plan); err != nil {
+		return nil, err
+	}
 	if err := durable.Write(n.File, n.Network.Encode(), 0o644); err != nil {
 		return nil, err
 	}
@@ -140,7 +143,7 @@ func (n *Net) place(name, role string) error {
 }
 
 // found writes the genesis of all validators placed so far.
-func (n *Net) found(plan Plan) config.Network {
+func (n *Net) found(plan Plan) (config.Network, error) {
 	params := ledger.DevnetParams()
 	params.Custody = Custody
 	params.AnnounceWindow = cmp.Or(plan.AnnounceWindow, params.AnnounceWindow)
@@ -154,10 +157,11 @@ func (n *Net) found(plan Plan) config.Network {
 	for _, name := range slices.Sorted(maps.Keys(n.Nodes)) {
 		nd := n.Nodes[name]
 		if nd.Role == "validator" {
-			g.Validators = append(g.Validators, ledger.Validator{
-				Name: name, Power: 10, Peer: ledger.PeerID(nd.Peer),
-				Consensus: ledger.KeyOf(nd.keys.Consensus), Attest: ledger.KeyOf(nd.keys.Attest),
-			})
+			v, err := nd.keys.Validator(g.ChainID, name, 10)
+			if err != nil {
+				return network, err
+			}
+			g.Validators = append(g.Validators, v)
 			network.Consensus = append(network.Consensus, nd.consensusAddress())
 		}
 		if name == "publisher" {
@@ -168,7 +172,7 @@ func (n *Net) found(plan Plan) config.Network {
 		}
 	}
 	network.Genesis = g
-	return network
+	return network, nil
 }
 
 // prepare makes the node's home and writes its settings.

@@ -45,20 +45,15 @@ func (g gateway) book(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("POST /v1/proposals", posted(g.n.Propose))
 	mux.HandleFunc("POST /v1/votes", posted(g.n.Vote))
-	mux.HandleFunc("POST /v1/attest-key", posted(func(ctx context.Context, k attestKey, patience time.Duration) (struct{}, error) {
-		return struct{}{}, g.n.Rotate(ctx, k.Attest, patience)
+	mux.HandleFunc("POST /v1/attest-key", posted(func(ctx context.Context, r ledger.Rotation, patience time.Duration) (struct{}, error) {
+		return struct{}{}, g.n.Rotate(ctx, r, patience)
 	}))
 }
 
-type (
-	transfer struct {
-		To      string `json:"to"`
-		Credits int64  `json:"credits"`
-	}
-	attestKey struct {
-		Attest ledger.PublicKey `json:"attest"`
-	}
-)
+type transfer struct {
+	To      string `json:"to"`
+	Credits int64  `json:"credits"`
+}
 
 // posted returns a handler that does what a JSON body says and replies with what
 // came of it.
@@ -123,8 +118,8 @@ func (c *Client) Vote(ctx context.Context, v ledger.Vote) (node.Decided, error) 
 }
 
 // Rotate makes another attest key that of the node's validator.
-func (c *Client) Rotate(ctx context.Context, to ledger.PublicKey) error {
-	return c.post(ctx, "/v1/attest-key", attestKey{to}, &struct{}{})
+func (c *Client) Rotate(ctx context.Context, to ledger.Rotation) error {
+	return c.post(ctx, "/v1/attest-key", to, &struct{}{})
 }
 
 func (c *Client) post(ctx context.Context, path string, q, v any) error {

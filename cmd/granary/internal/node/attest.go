@@ -59,24 +59,30 @@ func (n *Node) attest(ctx context.Context, index uint64, id erasure.ID) error {
 // attestKey returns that of our attest keys which speaks for a validator now. A
 // key that is being rotated in is there beside the old one.
 func (n *Node) attestKey(ctx context.Context) (ed25519.PrivateKey, error) {
+	// A validator that was removed still has a word on what was announced before.
+	key, _, err := n.speaker(ctx)
+	return key, err
+}
+
+// speaker is attestKey, and whether the key does speak for a validator now.
+func (n *Node) speaker(ctx context.Context) (_ ed25519.PrivateKey, speaks bool, _ error) {
 	if n.cfg.AttestKeys == nil {
-		return nil, fmt.Errorf("%w: this home has no attest key", ledger.ErrNotValidator)
+		return nil, false, fmt.Errorf("%w: this home has no attest key", ledger.ErrNotValidator)
 	}
 	keys, err := n.cfg.AttestKeys()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	set, err := n.presentSet(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, key := range keys {
 		if slices.ContainsFunc(set, func(v ledger.Validator) bool { return v.Attest == ledger.KeyOf(key) }) {
-			return key, nil
+			return key, true, nil
 		}
 	}
-	// A validator that was removed still has a word on what was announced before.
-	return keys[0], nil
+	return keys[0], false, nil
 }
 
 // presentSet returns the validators as they are now: of our own chain, else as

@@ -27,6 +27,7 @@ type ValidatorStatus struct {
 	Power     int64            `json:"power"`
 	Consensus ledger.PublicKey `json:"consensus"`
 	Attest    ledger.PublicKey `json:"attest"`
+	Proof     ledger.Proof     `json:"proof"` // by the attest key, that it is this validator's
 	Peer      string           `json:"peer"`
 	You       bool             `json:"you"` // an attest key of this home speaks for it
 
@@ -84,7 +85,7 @@ func (n *Node) network(ctx context.Context) (NetworkStatus, error) {
 			n.log.Debug("peer ID of a validator not read", "err", err)
 		}
 		s.Validators = append(s.Validators, ValidatorStatus{
-			Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Peer: id.String(),
+			Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Proof: v.Proof, Peer: id.String(),
 			You:         slices.ContainsFunc(own, func(k ed25519.PrivateKey) bool { return ledger.KeyOf(k) == v.Attest }),
 			SignedTwice: twice[v.Consensus],
 		})
@@ -167,12 +168,6 @@ func (n *Node) Propose(ctx context.Context, c ledger.Change, patience time.Durat
 // Vote agrees to a proposal, or takes that back.
 func (n *Node) Vote(ctx context.Context, v ledger.Vote, patience time.Duration) (Decided, error) {
 	return n.say(ctx, ledger.Tx{Kind: ledger.KindVote, Vote: v}, patience)
-}
-
-// Rotate makes another attest key that of our validator.
-func (n *Node) Rotate(ctx context.Context, to ledger.PublicKey, patience time.Duration) error {
-	_, err := n.say(ctx, ledger.Tx{Kind: ledger.KindRotate, Attest: to}, patience)
-	return err
 }
 
 // say commits a validator's transaction, and looks whether a change followed.

@@ -141,6 +141,9 @@ func (n *Node) SetName(ctx context.Context, c NameChange, patience time.Duration
 	if err != nil {
 		return now, err
 	}
+	if now.Owned && !now.Yours { // before anything is said about what it would cost
+		return now, fmt.Errorf("%w: %q is that of %s", ledger.ErrNotOwner, c.Name, now.Owner)
+	}
 	change := ledger.Naming{Name: c.Name, Terms: uint64(max(c.Terms, 0))}
 	if c.Terms < 0 && !now.Owned {
 		change.Terms = 1
