@@ -197,6 +197,41 @@ func TestExpiryFollowsTheClock(t *testing.T) {
 	}
 }
 
+// TestLaterAnnouncementWaitsForTheOneBefore has a vote shorten the window: what is
+// announced afterwards would be due first, but expires in the order of the log.
+func TestLaterAnnouncementWaitsForTheOneBefore(t *testing.T) {
+	n := newNode(t, testGenesis())
+	p := n.Params()
+	long := p.AnnounceWindow
+	p.AnnounceWindow = time.Second
+	first := n.accept(t, announce(t, "alice", 1, record("a", 1, 1)))
+	change := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeParams, Params: p}))
+	due := n.now.Add(long) // of the first: by the window of the height after it
+	n.accept(t, vote(t, 1, 1, change, true), vote(t, 2, 1, change, true))
+	second := n.accept(t, announce(t, "bob", 1, record("b", 1, 1)))
+	n.block(t)
+	if a, b := n.announcement(t, first), n.announcement(t, second); !a.Deadline.Equal(due) || !b.Deadline.Before(due) {
+		t.Fatalf("deadlines %s and %s", a.Deadline, b.Deadline)
+	}
+	if applied := n.blockAfter(t, due.Sub(n.now)-time.Millisecond); len(applied.Entries) != 0 {
+		t.Fatalf("out of order: %+v", applied.Entries)
+	}
+	applied := n.blockAfter(t, time.Millisecond)
+	if e := applied.Entries; len(e) != 2 || e[0].Outcome.Announcement != first || e[1].Outcome.Announcement != second || e[1].Kind != ledger.EntryExpired {
+		t.Errorf("entries %+v", e)
+	}
+
+	// One before that is certified holds up nobody.
+	third := n.accept(t, announce(t, "alice", 2, record("c", 1, 1)))
+	word := to(third, record("c", 1, 1))
+	n.accept(t, attest(t, 0, 5, word), attest(t, 1, 5, word), attest(t, 2, 5, word))
+	fourth := n.accept(t, announce(t, "bob", 2, record("d", 1, 1)))
+	n.block(t)
+	if n.blockAfter(t, time.Second); n.announcement(t, fourth).Status != ledger.Expired {
+		t.Error("still pending though nothing before it is")
+	}
+}
+
 func TestExpiredEntrySaysHowFarItCame(t *testing.T) {
 	g := testGenesis()
 	n := newNode(t, g)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"granary/ledger"
 )
@@ -52,10 +54,21 @@ var errAhead = errors.New("the client's head is too old")
 func ServeTx(ctx context.Context, src Source, raw []byte) []byte {
 	var r txReply
 	if err := src.Submit(ctx, raw); err != nil {
-		detail := err.Error()
-		r = txReply{Code: ledger.Code(err), Detail: detail[:min(len(detail), maxDetail)]}
+		r = txReply{Code: ledger.Code(err), Detail: detail(err.Error())}
 	}
 	return marshal(r)
+}
+
+// detail returns text as a reply can carry it: in UTF-8, which a client demands,
+// and not cut within a character.
+func detail(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	for end := maxDetail; len(text) > maxDetail; end-- {
+		if utf8.RuneStart(text[end]) {
+			text = text[:end]
+		}
+	}
+	return text
 }
 
 // serve returns the body of the reply.
