@@ -74,6 +74,7 @@ func (s *Swarm) callbacks() torrent.Callbacks {
 			}
 		}},
 		PeerConnClosed: func(pc *torrent.PeerConn) {
+			s.bans.stale.Store(true)
 			if t := s.torrentOf(&pc.Peer); t != nil {
 				t.peerLeft(pc)
 			}

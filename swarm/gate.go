@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -40,8 +41,9 @@ type gate struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	open     map[*conn]struct{}
-	incoming int   // of them
-	met      []met // may be dialled although they are private, oldest first
+	incoming int                // of them
+	from     map[netip.Addr]int // incoming ones by site
+	met      []met              // may be dialled although they are private, oldest first
 }
 
 // errConnections reports that the limit on connections is reached.
@@ -49,7 +51,7 @@ var errConnections = errors.New("limit on connections is reached")
 
 func openGate(ctx context.Context, cfg Config, admits func(netip.Addr, bool) bool) (*gate, error) {
 	g := &gate{
-		ctx: ctx, ip: cfg.IP, fixed: cfg.Port, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{},
+		ctx: ctx, ip: cfg.IP, fixed: cfg.Port, private: cfg.AllowPrivate, admits: admits, spend: cfg.Spend, open: map[*conn]struct{}{}, from: map[netip.Addr]int{},
 		up: limiter(cfg.UploadRate), down: limiter(cfg.DownloadRate),
 		dials: make(chan struct{}, cfg.MaxDials), maxConns: cfg.MaxConns,
 	}
@@ -185,26 +187,36 @@ func canonical(addr netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
+// minFrom is how many connections one address may always open, of however few:
+// several blocks are fetched by as many connections.
+const minFrom = 8
+
 // track wraps a connection and counts it, or closes it with errConnections. A
 // quarter of the connections is kept for those we open ourselves: who calls in
-// must not keep us from fetching.
+// must not keep us from fetching. Nor must one of them keep the others out: an
+// address, or an IPv6 /64, opens an eighth of the connections at most.
 func (g *gate) track(nc net.Conn, incoming bool) (net.Conn, error) {
 	if tcp, ok := nc.(*net.TCPConn); ok && g.receive > 0 {
 		_ = tcp.SetReadBuffer(g.receive) // refused, the limit holds on average only
 	}
 	c := &conn{Conn: nc, gate: g, incoming: incoming}
+	if addr, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
+		c.remote = canonical(addr).Addr()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return nil, errors.Join(net.ErrClosed, nc.Close())
 	}
-	if len(g.open) >= g.maxConns || incoming && g.incoming >= g.maxConns-g.maxConns/4 {
+	tooMany := incoming && (g.incoming >= g.maxConns-g.maxConns/4 || g.from[site(c.remote)] >= max(g.maxConns/8, minFrom))
+	if tooMany || len(g.open) >= g.maxConns {
 		return nil, errors.Join(errConnections, nc.Close())
 	}
 	c.ctx, c.cancel = context.WithCancel(g.ctx)
 	g.open[c] = struct{}{}
 	if incoming {
 		g.incoming++
+		g.from[site(c.remote)]++
 	}
 	return c, nil
 }
@@ -218,6 +230,9 @@ func (g *gate) forget(c *conn) {
 	delete(g.open, c)
 	if c.incoming {
 		g.incoming--
+		if g.from[site(c.remote)]--; g.from[site(c.remote)] <= 0 {
+			delete(g.from, site(c.remote))
+		}
 	}
 }
 
@@ -235,6 +250,13 @@ func (g *gate) close() error {
 		_ = c.Conn.Close()
 	}
 	return err
+}
+
+// connected returns the connections that are open.
+func (g *gate) connected() []*conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.open))
 }
 
 // connections is how many are open.

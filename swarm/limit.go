@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -51,6 +52,7 @@ type conn struct {
 	net.Conn
 	gate     *gate
 	incoming bool
+	remote   netip.Addr      // zero if it has none
 	ctx      context.Context // ends when the connection is closed
 	cancel   context.CancelFunc
 }

@@ -78,6 +78,7 @@ type Swarm struct {
 	log    *slog.Logger
 	gate   *gate
 	client *torrent.Client
+	bans   *bans
 	http   *http.Client
 
 	seekers []*seeker      // set by Open, like sources
@@ -114,14 +115,10 @@ func Open(cfg Config) (*Swarm, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	cfg.Banned = slices.Clone(cfg.Banned)
-	for i, ip := range cfg.Banned {
-		cfg.Banned[i] = ip.Unmap()
-	}
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultConns)
 	cfg.MaxDials = cmp.Or(cfg.MaxDials, DefaultDials)
 	s := &Swarm{
-		cfg: cfg, log: cfg.Logger, commits: make(chan struct{}, maxCommits),
+		cfg: cfg, log: cfg.Logger, bans: newBans(cfg.Banned), commits: make(chan struct{}, maxCommits),
 		torrents: map[erasure.ID]*Torrent{}, offered: map[metainfo.Hash]standby{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -136,6 +133,7 @@ func Open(cfg Config) (*Swarm, error) {
 		s.cancel()
 		return nil, errors.Join(fmt.Errorf("start torrent engine: %w", err), gate.close())
 	}
+	s.bans.ask = s.client.BadPeerIPs
 	s.client.AddDialer(gate)
 	s.client.AddListener(gate)
 	s.running.Go(s.sweep)
@@ -193,11 +191,6 @@ func (s *Swarm) list() []*Torrent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.torrents))
-}
-
-// admits reports whether policy lets ip in, or has it called.
-func (s *Swarm) admits(ip netip.Addr, incoming bool) bool {
-	return !slices.Contains(s.Banned(), ip) && (!incoming || s.lets())
 }
 
 // Port is the TCP port the swarm listens on.
@@ -277,19 +270,6 @@ func (s *Swarm) dropLocked(t *Torrent) {
 	t.end()
 	t.handle.Drop()
 	s.byHash.Delete(shortHash(t.id))
-}
-
-// Banned returns the addresses that sent wrong bytes, those of Config.Banned
-// included, sorted; IPv4 addresses in their four-byte form.
-func (s *Swarm) Banned() []netip.Addr {
-	list := slices.Clone(s.cfg.Banned)
-	for _, text := range s.client.BadPeerIPs() {
-		if ip, err := netip.ParseAddr(text); err == nil {
-			list = append(list, ip.Unmap())
-		}
-	}
-	slices.SortFunc(list, netip.Addr.Compare)
-	return slices.Compact(list)
 }
 
 func shortHash(id erasure.ID) metainfo.Hash { return metainfo.Hash(id[:20]) }
