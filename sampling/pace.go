@@ -8,7 +8,7 @@ import (
 
 // How long a holder has to answer before another is asked as well.
 const (
-	firstHedge = 600 * time.Millisecond // until there is something to go by
+	firstHedge = 400 * time.Millisecond // until there is something to go by
 	minHedge   = 50 * time.Millisecond
 	maxHedge   = 4 * time.Second
 

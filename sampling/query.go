@@ -16,6 +16,10 @@ const (
 	// busyLaps is how often holders that were busy are asked again when nobody
 	// else is left, with a pause before each time.
 	busyLaps = 3
+
+	// maxWaves bounds how often the number of holders asked at once doubles: to
+	// eight.
+	maxWaves = 3
 )
 
 // probe is one row that is asked for.
@@ -40,6 +44,7 @@ type query struct {
 	again   []Holder         // whom to ask again, because they were busy
 	laps    int              // times that again has become left
 	running int              // requests under way
+	waves   int              // times that nobody answered when others do
 	last    Holder           // whom the latest of them went to; empty once that is noted as late
 }
 
@@ -110,6 +115,7 @@ func (q *query) run(parent context.Context) {
 			if q.running > 0 && q.last != "" {
 				q.book.late(q.last)
 				q.last = ""
+				q.waves++
 			}
 		case a := <-answers:
 			q.running--
@@ -163,12 +169,8 @@ func (q *query) next(request func(Holder)) (wait time.Duration, more bool) {
 	case len(q.left) == 0:
 	case !alone && flowing:
 		return wait / 2, true
-	case alone || q.requests.Load() < 2*int64(q.sampler.cfg.Concurrency):
-		h, rest, ok := q.book.pick(q.left, q.before, q.asked)
-		q.left = rest
-		if ok {
-			request(h)
-		}
+	default:
+		q.widen(request)
 	}
 	if q.running > 0 || len(q.left) > 0 {
 		return wait, true
@@ -179,6 +181,22 @@ func (q *query) next(request func(Holder)) (wait time.Duration, more bool) {
 	q.left, q.again = q.again, nil
 	q.laps++
 	return wait, true
+}
+
+// widen asks one more holder, or twice as many as the time before when nobody
+// answers: among dead ones, one after the other takes too long.
+func (q *query) widen(request func(Holder)) {
+	for range 1 << min(max(q.waves-1, 0), maxWaves) {
+		if q.running > 0 && q.requests.Load() >= 2*int64(q.sampler.cfg.Concurrency) {
+			return
+		}
+		h, rest, ok := q.book.pick(q.left, q.before, q.asked)
+		q.left = rest
+		if !ok {
+			return
+		}
+		request(h)
+	}
 }
 
 // fetch makes one request and verifies what it brings.

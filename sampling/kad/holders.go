@@ -28,8 +28,9 @@ const (
 	coldWait = time.Second
 	coldTick = 50 * time.Millisecond // between looks at what other lookups brought
 
-	// maxSearches bounds the lookups of one test at once.
-	maxSearches = 24
+	// maxSearches bounds the lookups of one test at once. A custodian has several
+	// groups, so the first few lookups find holders of most.
+	maxSearches = 8
 )
 
 // Finder lets a sampler reach the network through a Host: it names holders and

@@ -156,10 +156,10 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		return h.groupsOf(p)
 	})
 	h.loadHolders()
-	if h.dht, err = newDHT(h.host, cfg); err != nil {
+	if h.dht, err = newDHT(eager{h.host, newDials()}, cfg); err != nil {
 		return nil, err
 	}
-	h.routed = routed.Wrap(h.host, h.dht)
+	h.routed = routed.Wrap(eager{Host: h.host}, h.dht)
 	h.keys = newStanding(h.host, h.dht, cfg)
 	if h.gossip, err = joinGossip(h.ctx, h.host, cfg.Chain); err != nil {
 		return nil, err

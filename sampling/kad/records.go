@@ -3,6 +3,7 @@ package kad
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 
@@ -14,6 +15,11 @@ const (
 	// maxRecords bounds the provider records a node keeps for the DHT, some
 	// 300 bytes each: 40 MiB.
 	maxRecords = 1 << 17
+
+	// maxAnswer is how many providers of one key are named in one answer. The 20
+	// servers of a key name different ones, so that a lookup finds hundreds of
+	// them, and an answer has 4 KiB however many there are.
+	maxAnswer = 32
 
 	// maxRecordsOfPeer bounds those of one provider. In a network of up to 20
 	// nodes everybody keeps everybody's: 64 groups, and one per block.
@@ -144,8 +150,9 @@ func (r *records) GetSize(ctx context.Context, key ds.Key) (int, error) {
 	return len(value), nil
 }
 
-// Query implements datastore.Read for the prefixes /providers and
-// /providers/KEY.
+// Query implements datastore.Read for the prefixes /providers, which gives all
+// records, and /providers/KEY, which gives maxAnswer of them, drawn at random
+// each time.
 func (r *records) Query(_ context.Context, q query.Query) (query.Results, error) {
 	prefix := strings.Trim(q.Prefix, "/") + "/"
 	k, ok := strings.CutPrefix(prefix, "providers/")
@@ -161,7 +168,7 @@ func (r *records) Query(_ context.Context, q query.Query) (query.Results, error)
 	}
 	r.mu.Lock()
 	if k != "" {
-		add(k, r.byKey[k])
+		add(k, some(r.byKey[k]))
 	} else {
 		for k, providers := range r.byKey {
 			add(k, providers)
@@ -172,6 +179,28 @@ func (r *records) Query(_ context.Context, q query.Query) (query.Results, error)
 	return query.NaiveQueryApply(q, query.ResultsWithEntries(q, entries)), nil
 }
 
+// some returns maxAnswer of the providers at most, each as likely as any other.
+func some(providers map[string][]byte) map[string][]byte {
+	if len(providers) <= maxAnswer {
+		return providers
+	}
+	chosen := make([]string, 0, maxAnswer)
+	seen := 0
+	for p := range providers { // reservoir sampling
+		seen++
+		if len(chosen) < maxAnswer {
+			chosen = append(chosen, p)
+		} else if i := rand.IntN(seen); i < maxAnswer {
+			chosen[i] = p
+		}
+	}
+	few := make(map[string][]byte, maxAnswer)
+	for _, p := range chosen {
+		few[p] = providers[p]
+	}
+	return few
+}
+
 // Batch implements datastore.Batching. It is not atomic, nor needs to be.
 func (r *records) Batch(context.Context) (ds.Batch, error) { return ds.NewBasicBatch(r), nil }
 
@@ -180,3 +209,19 @@ func (r *records) Sync(context.Context, ds.Key) error { return nil }
 
 // Close implements datastore.Datastore; there is nothing to close.
 func (r *records) Close() error { return nil }
+
+// uncached is the cache of provider sets that keeps none: what it kept would be
+// given as the same answer again and again.
+type uncached struct{}
+
+func (uncached) Add(any, any) bool                { return false }
+func (uncached) Get(any) (any, bool)              { return nil, false }
+func (uncached) Contains(any) bool                { return false }
+func (uncached) Peek(any) (any, bool)             { return nil, false }
+func (uncached) Remove(any) bool                  { return false }
+func (uncached) RemoveOldest() (a, b any, _ bool) { return nil, nil, false }
+func (uncached) GetOldest() (a, b any, _ bool)    { return nil, nil, false }
+func (uncached) Keys() []any                      { return nil }
+func (uncached) Len() int                         { return 0 }
+func (uncached) Purge()                           {}
+func (uncached) Resize(int) int                   { return 0 }

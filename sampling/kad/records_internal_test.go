@@ -96,3 +96,35 @@ func TestRecordsAreBounded(t *testing.T) {
 		t.Errorf("%d records counted by peer, want %d", sum, maxRecords)
 	}
 }
+
+// A server names a few of many providers, others each time, so that a lookup
+// finds most of them all the same.
+func TestAnAnswerNamesAFewAtRandom(t *testing.T) {
+	r := newRecords()
+	for p := range 500 {
+		if err := r.Put(t.Context(), recordKey("crowd", p), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := make(map[string]bool)
+	for range 100 {
+		res, err := r.Query(t.Context(), query.Query{Prefix: "/providers/crowd"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := res.Rest()
+		if err != nil || len(entries) != maxAnswer {
+			t.Fatalf("%d records in an answer, %v; want %d", len(entries), err, maxAnswer)
+		}
+		for _, e := range entries {
+			named[e.Key] = true
+		}
+	}
+	// Each is left out of all with probability (1 - 32/500)^100 = 0.0013.
+	if len(named) < 480 {
+		t.Errorf("100 answers name %d of 500", len(named))
+	}
+	if got := countRecords(t, r, "/providers"); got != 500 {
+		t.Errorf("%d records kept, want 500", got)
+	}
+}

@@ -3,6 +3,7 @@ package kad_test
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -13,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/marcopolo/simnet"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"granary/erasure"
 	"granary/sampling"
@@ -112,6 +115,21 @@ func (w *world) latency(p *simnet.Packet) time.Duration {
 
 // simIP gives every host a public address in a /16 of its own.
 func simIP(i int) netip.Addr { return netip.AddrFrom4([4]byte{byte(20 + i%70), byte(i / 70), 1, 1}) }
+
+// stranger is a host that is only said to be there.
+func (w *world) stranger(i int) peer.AddrInfo {
+	w.t.Helper()
+	public, err := crypto.UnmarshalEd25519PublicKey(key(10_000 + i).Public().(ed25519.PublicKey))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	id, err := peer.IDFromPublicKey(public)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	addr := fmt.Sprintf("/ip4/%s/udp/4747/quic-v1", simIP(1000+i))
+	return peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{ma.StringCast(addr)}}
+}
 
 // open adds a host. A client knows nobody but the peers that it joins by.
 func (w *world) open(i int, custodian bool, bootstrap []*simHost) *simHost {

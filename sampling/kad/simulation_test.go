@@ -392,3 +392,32 @@ func TestAFloodKeepsNobodyFromSampling(t *testing.T) {
 		t.Logf("%d requests, %d told busy", asked.Load(), busy.Load())
 	})
 }
+
+// Answers of the DHT are short however many stand under a key, and a lookup
+// finds many of them all the same.
+func TestALookupFindsManyOfACrowd(t *testing.T) {
+	const crowd, group = 400, 7
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 8, sampling.Groups, 1)
+		defer w.close()
+		var many []peer.AddrInfo
+		for i := range crowd {
+			many = append(many, w.stranger(i))
+		}
+		for _, h := range w.hosts {
+			h.Converge(nil, map[int][]peer.AddrInfo{group: many})
+		}
+		c := w.join(0)
+		defer func() { _ = c.Close() }()
+		before := c.in.Load()
+		found, err := c.Custodians(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Of 8 answers with 32 of 400 each, 200 are to be expected.
+		if len(found) < 120 {
+			t.Errorf("%d of %d found", len(found), crowd)
+		}
+		t.Logf("%d of %d found, %d KiB in", len(found), crowd, (c.in.Load()-before)>>10)
+	})
+}
