@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cometbft/cometbft/types"
@@ -98,12 +97,6 @@ func (c *Client) each(ctx context.Context, ask func(peer string) error) error {
 		return err
 	}
 	return fmt.Errorf("%w: none is known", ErrUnreachable)
-}
-
-func (c *Client) providers() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.peers)
 }
 
 // note draws the consequence of an error for a provider, and names it. What is

@@ -107,6 +107,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	peers   []string         // guarded by mu: the best to ask first
+	source  map[string]int   // guarded by mu: of each peer, where its name comes from
 	liars   map[string]error // guarded by mu: what each was caught with
 	trusted *trusted         // guarded by mu: nil until the first Update; what it points to stays
 	forked  error            // guarded by mu: ErrForked once seen
@@ -137,11 +138,24 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 	return c, nil
 }
 
-// SetPeers says which providers there are now: three or more are wanted, since
-// one alone can keep news back unnoticed. Those caught lying stay excluded.
-func (c *Client) SetPeers(peers []string) {
+// SetPeers says which providers there are now, by where their names come from:
+// the ledger, the network file, the DHT. Whoever is named twice counts with the
+// first. Three or more are wanted, since one alone can keep news back unnoticed;
+// and one of each source is asked before a second of any, so that no source alone
+// decides who is heard. Those caught lying stay excluded.
+func (c *Client) SetPeers(sources ...[]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.source = make(map[string]int)
+	var peers []string
+	for i, named := range sources {
+		for _, p := range named {
+			if _, known := c.source[p]; !known {
+				c.source[p] = i
+				peers = append(peers, p)
+			}
+		}
+	}
 	var kept []string // in the order of experience
 	for _, p := range c.peers {
 		if slices.Contains(peers, p) {
@@ -154,6 +168,22 @@ func (c *Client) SetPeers(peers []string) {
 		}
 	}
 	c.peers = kept
+}
+
+// providers returns whom to ask, in this order: the best of each source, the next
+// best of each, and so on.
+func (c *Client) providers() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rank := make(map[string]int) // within its source
+	count := make(map[int]int)
+	for _, p := range c.peers {
+		rank[p] = count[c.source[p]]
+		count[c.source[p]]++
+	}
+	out := slices.Clone(c.peers)
+	slices.SortStableFunc(out, func(a, b string) int { return rank[a] - rank[b] })
+	return out
 }
 
 // Liars returns the providers that gave what is provably false, and what.

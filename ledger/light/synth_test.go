@@ -327,7 +327,7 @@ func client(tb testing.TB, c *synth, cfg light.Config, providers ...provider) (*
 	w := &world{providers: make(map[string]provider)}
 	var peers []string
 	for i, p := range providers {
-		name := fmt.Sprintf("peer %d", i)
+		name := peerName(i)
 		w.providers[name] = p
 		peers = append(peers, name)
 	}
@@ -344,6 +344,8 @@ func client(tb testing.TB, c *synth, cfg light.Config, providers ...provider) (*
 	cl.SetPeers(peers)
 	return cl, w
 }
+
+func peerName(i int) string { return fmt.Sprintf("peer %d", i) }
 
 func update(tb testing.TB, cl *light.Client) light.Status {
 	tb.Helper()

@@ -111,11 +111,13 @@ func (c *Client) update(ctx context.Context) (Status, error) {
 }
 
 // hear asks providers for their latest head until enough have answered, and
-// returns the answers, the highest first.
+// returns the answers, the highest first. Once one has, it waits for others no
+// longer than for one that is silent: many silent ones must not keep it.
 func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 	var (
 		wg      sync.WaitGroup
 		mu      sync.Mutex
+		began   = time.Now()
 		order   = c.providers()
 		peers   = order  // guarded by mu: those not asked yet
 		answers []answer // guarded by mu
@@ -123,7 +125,7 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 	)
 	askOne := func() (more bool) {
 		mu.Lock()
-		if len(peers) == 0 {
+		if len(peers) == 0 || len(answers) > 0 && time.Since(began) > callTimeout {
 			mu.Unlock()
 			return false
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ const (
 	// answers of half were not waited for, once they had been sent.
 	lookupWidth = 5
 
-	// firstSettle is how soon group keys are provided for a second time: see
+	// firstSettle is how soon standing keys are provided for a second time: see
 	// standing.settle.
 	firstSettle = 5 * time.Second
 )
@@ -120,6 +121,7 @@ type standing struct {
 	mu     sync.Mutex // guards what follows
 	sweep  *provider.SweepingProvider
 	groups []mh.Multihash
+	ledger []mh.Multihash // the ledger's key, if we answer for it
 	chain  string
 	closed bool
 }
@@ -217,7 +219,7 @@ func (s *standing) sweeper() (*provider.SweepingProvider, error) {
 	return sweep, nil
 }
 
-// settle provides the group keys again and again, at intervals that double up
+// settle provides the standing keys again and again, at intervals that double up
 // to renewInterval, until ctx ends. A node that joins a growing network gives
 // its records to the closest of the few peers it can see then; without this,
 // lookups in the larger network would miss it for hours. It begins anew when
@@ -239,12 +241,12 @@ func (s *standing) settle(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		s.mu.Lock()
-		sweep, groups := s.sweep, s.groups
+		sweep, keys := s.sweep, slices.Concat(s.groups, s.ledger)
 		s.mu.Unlock()
-		if sweep == nil || len(groups) == 0 || wait == renewInterval {
+		if sweep == nil || len(keys) == 0 || wait == renewInterval {
 			continue // not shown now, or left to the sweeper
 		}
-		if err := sweep.ProvideOnce(groups...); err != nil {
+		if err := sweep.ProvideOnce(keys...); err != nil {
 			return // closed
 		}
 	}

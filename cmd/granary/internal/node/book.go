@@ -54,21 +54,8 @@ func (n *Node) openLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.light.SetPeers(n.providers())
+	n.light.SetPeers(n.providers()...)
 	return nil
-}
-
-// providers is whom the light client asks: a validator its own chain, which
-// it has checked itself, everybody else the validators.
-func (n *Node) providers() []string {
-	if n.chain != nil {
-		return []string{n.host.ID().String()}
-	}
-	var all []string
-	for _, p := range n.validators() {
-		all = append(all, p.String())
-	}
-	return all
 }
 
 // meet learns who the validators are now, if the log has grown to size, and at
@@ -90,7 +77,7 @@ func (n *Node) meet(ctx context.Context, size uint64) {
 	n.mu.Lock()
 	n.met.set, n.met.size, n.met.at = set, size, time.Now()
 	n.mu.Unlock()
-	n.light.SetPeers(n.providers())
+	n.light.SetPeers(n.providers()...)
 }
 
 // validators are the peers of the validators, as far as we have met them: of the

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"granary/blobstore"
 	"granary/cmd/granary/internal/journal"
 	"granary/erasure"
@@ -95,6 +97,7 @@ type Node struct {
 		at   time.Time
 	}
 
+	answering []peer.ID                // guarded by mu: who stands in the DHT as answering for the ledger
 	fetching  map[erasure.ID]int       // guarded by mu: blocks that somebody is at, which are not dropped
 	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
@@ -205,6 +208,9 @@ func (n *Node) resume() error {
 			return err
 		}
 		n.background(n.proclaim)
+		n.background(n.offerChain)
+	} else {
+		n.background(n.findProviders)
 	}
 	n.background(n.follow)
 	if !n.cfg.Guest {

@@ -47,6 +47,10 @@ type LedgerStatus struct {
 	Behind int64       `json:"behind,omitempty"` // heights above it that a provider has and could not be verified
 	Err    string      `json:"error,omitempty"`
 
+	// Providers is how many nodes answered truthfully, as far as can be told; a
+	// validator reads its own chain. Fewer than 3 can keep news back.
+	Providers int `json:"providers"`
+
 	// Checkpoint is what is verified as others can paste it, HEIGHT:HASH; empty
 	// before anything is.
 	Checkpoint string `json:"checkpoint,omitempty"`
@@ -54,7 +58,7 @@ type LedgerStatus struct {
 
 // setLedger remembers the outcome of an update.
 func (n *Node) setLedger(st light.Status, err error) {
-	s := LedgerStatus{State: st.State, Height: st.Height, Time: st.Time, Size: st.Head.Size, Root: st.Head.Root.String(), Behind: st.Behind}
+	s := LedgerStatus{State: st.State, Height: st.Height, Time: st.Time, Size: st.Head.Size, Root: st.Head.Root.String(), Behind: st.Behind, Providers: st.Providers}
 	if point, ok := n.light.Checkpoint(); ok {
 		s.Checkpoint = point.String()
 	}
