@@ -157,6 +157,10 @@ func (o offline) Block(_ context.Context, ref string) (node.BlockStatus, error) 
 	return s, err
 }
 
+func (o offline) Scrub(ctx context.Context, opt node.ScrubOptions, report node.Report, visit func(node.ScrubResult)) (node.ScrubSummary, error) {
+	return o.shelf.Scrub(ctx, opt, report, visit)
+}
+
 func (o offline) Torrent(_ context.Context, ref string) ([]byte, error) {
 	r, err := node.ParseRef(ref)
 	if err != nil {

@@ -13,12 +13,14 @@ import (
 	"granary/blobstore"
 	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/exit"
+	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 )
 
 func (a *app) scrub() *cobra.Command {
 	var rate config.Size
+	var file reportFile
 	opt := node.ScrubOptions{}
 	cmd := &cobra.Command{
 		Use:   "scrub [REF…]",
@@ -31,9 +33,12 @@ the block's rows, if so many are good here; else a running node fetches it.
 A running node scrubs by itself, see scrub_every in config.toml, and repairs
 what it finds. Interrupted scrubs go on where they stopped.
 
+--report writes what was found and done to a file, block by block, with what the
+home holds of each and why; with --holders also who else says that they hold it.
+
 Exit status: 0 all good, or repaired; 3 some blocks stay damaged; 1 the home has
-no such block; 8 another process has the home; 64 REF refused; 130 interrupted.`,
-		Example: "  granary scrub --repair --rate 50MB",
+no such block; 8 another process has the home; 64 REF or FILE refused; 130 interrupted.`,
+		Example: "  granary scrub --repair --rate 50MB --report scrub.json",
 		GroupID: "blocks",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
@@ -47,24 +52,63 @@ no such block; 8 another process has the home; 64 REF refused; 130 interrupted.`
 				opt.Refs = append(opt.Refs, ref)
 			}
 			opt.Rate = int64(rate)
+			if file.path != "" {
+				if err := folder.Free(file.path, file.force); err != nil {
+					return err
+				}
+			} else if file.holders {
+				return exit.Usagef("name it with --report FILE", "--holders is for a report")
+			}
 			return a.scrubber(cmd.Context(), func(s scrubber, alone bool) error {
-				return a.runScrub(cmd.Context(), s, opt, alone)
+				return a.runScrub(cmd.Context(), s, opt, file, alone)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "rebuild or fetch what is damaged")
 	cmd.Flags().Var(&rate, "rate", "read no more per second, e.g. 50MB; 0 for no limit")
+	cmd.Flags().StringVar(&file.path, "report", "", "write a report, in JSON, to this `file`")
+	cmd.Flags().BoolVar(&file.holders, "holders", false, "ask others what they hold of each block, for the report")
+	cmd.Flags().BoolVar(&file.force, "force", false, "replace the report if it exists")
 	cmd.Flags().DurationVar(&opt.Patience, "timeout", time.Minute, "stop fetching a block after so long without a new row")
 	return cmd
 }
 
-func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, alone bool) error {
+// reportFile says where a report goes and what it tells; the zero value: nowhere.
+type reportFile struct {
+	path           string
+	force, holders bool
+}
+
+func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, file reportFile, alone bool) error {
+	network, err := whoHolds(s, file.holders)
+	if err != nil {
+		return err
+	}
 	var printing error
+	var results []node.ScrubResult
+	began := time.Now()
 	sum, err := s.Scrub(ctx, opt, a.ui.Progress, func(r node.ScrubResult) {
+		results = append(results, r)
 		printing = errors.Join(printing, a.ui.Step(r, "%s", scrubLine(r)))
 	})
 	if err = errors.Join(err, printing); err != nil {
 		return err
+	}
+	if file.path != "" {
+		home, err := config.OpenHome(a.home)
+		if err != nil {
+			return err
+		}
+		r := scrubReport{
+			Type: "scrub-report", Schema: 1, Version: version, ChainID: home.Network.ChainID(), Home: a.home,
+			Began: began.UTC(), Ended: time.Now().UTC(), Repair: opt.Repair, Sum: sum,
+		}
+		if r.describe(ctx, results, s, network, a.ui.Progress); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := r.write(file.path); err != nil {
+			return err
+		}
 	}
 	err = a.ui.Result(sum, func(w io.Writer) {
 		took := time.Duration(sum.TookMS) * time.Millisecond
@@ -100,8 +144,10 @@ func scrubLine(r node.ScrubResult) string {
 	return fmt.Sprintf("%s  %v  %s", line, time.Duration(r.TookMS)*time.Millisecond, r.Name)
 }
 
-// scrubber scrubs blocks: a running node, or the home itself while none runs.
+// scrubber scrubs blocks, and says how they stand: a running node, or the home
+// itself while none runs.
 type scrubber interface {
+	Block(ctx context.Context, ref string) (node.BlockStatus, error)
 	Scrub(ctx context.Context, opt node.ScrubOptions, report node.Report, visit func(node.ScrubResult)) (node.ScrubSummary, error)
 }
 
@@ -121,5 +167,5 @@ func (a *app) scrubber(ctx context.Context, f func(s scrubber, alone bool) error
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(node.NewShelf(store, 0), true), store.Close())
+	return errors.Join(f(offline{node.NewShelf(store, 0)}, true), store.Close())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -100,8 +101,17 @@ func TestDamagedHomesAreRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	spoil(blockFiles(pub, r.ID)[0])
-	exits(t, exit.Partial, pub.Home, "scrub")
-	exits(t, exit.OK, pub.Home, "scrub", "--repair", r.ID)
+	report := filepath.Join(n.Dir, "report.json")
+	exits(t, exit.Partial, pub.Home, "scrub", "--report", report)
+	if b := reported(t, report); b.State != "damaged" || b.Lost == 0 || b.Stored == nil || b.Stored.Whole {
+		t.Errorf("the report of a damaged block: %+v", b)
+	}
+	exits(t, exit.Usage, pub.Home, "scrub", "--report", report)
+	exits(t, exit.Usage, pub.Home, "scrub", "--report", report, "--force", "--holders") // no node runs
+	exits(t, exit.OK, pub.Home, "scrub", "--repair", r.ID, "--report", report, "--force")
+	if b := reported(t, report); b.State != "repaired" || b.Repaired == 0 || b.Lost != 0 || !b.Stored.Whole || b.Stored.Checked.IsZero() {
+		t.Errorf("the report of a repaired block: %+v", b)
+	}
 	exits(t, exit.OK, pub.Home, "scrub")
 	exits(t, exit.Failure, pub.Home, "scrub", "0123456789")
 	if err := os.Remove(filepath.Join(pub.Home, "blocks", r.ID, "info")); err != nil {
@@ -112,4 +122,25 @@ func TestDamagedHomesAreRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "description from the network", func() bool { return intact(pub) })
+	exits(t, exit.OK, pub.Home, "scrub", "--report", report, "--force", "--holders")
+	if b := reported(t, report); b.Network == nil || len(b.Network.Holders) == 0 {
+		t.Errorf("the report does not say who holds the block: %+v", b)
+	}
+}
+
+// reported reads a report about one block.
+func reported(t *testing.T, path string) reportedBlock {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r scrubReport
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Type != "scrub-report" || r.Schema != 1 || r.ChainID == "" || r.Sum.Blocks != 1 || len(r.Blocks) != 1 || r.Ended.Before(r.Began) {
+		t.Fatalf("report: %+v", r)
+	}
+	return r.Blocks[0]
 }
