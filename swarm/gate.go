@@ -187,14 +187,11 @@ func canonical(addr netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
-// minFrom is how many connections one address may always open, of however few:
-// several blocks are fetched by as many connections.
-const minFrom = 8
-
 // track wraps a connection and counts it, or closes it with errConnections. A
 // quarter of the connections is kept for those we open ourselves: who calls in
-// must not keep us from fetching. Nor must one of them keep the others out: an
-// address, or an IPv6 /64, opens an eighth of the connections at most.
+// must not keep us from fetching. Of the others one address, or IPv6 /64, opens
+// half at most, so that it cannot keep everybody out: not fewer, because whoever
+// fetches many blocks needs a connection for each.
 func (g *gate) track(nc net.Conn, incoming bool) (net.Conn, error) {
 	if tcp, ok := nc.(*net.TCPConn); ok && g.receive > 0 {
 		_ = tcp.SetReadBuffer(g.receive) // refused, the limit holds on average only
@@ -208,7 +205,8 @@ func (g *gate) track(nc net.Conn, incoming bool) (net.Conn, error) {
 	if g.closed {
 		return nil, errors.Join(net.ErrClosed, nc.Close())
 	}
-	tooMany := incoming && (g.incoming >= g.maxConns-g.maxConns/4 || g.from[site(c.remote)] >= max(g.maxConns/8, minFrom))
+	callers := g.maxConns - g.maxConns/4
+	tooMany := incoming && (g.incoming >= callers || g.from[site(c.remote)] >= (callers+1)/2)
 	if tooMany || len(g.open) >= g.maxConns {
 		return nil, errors.Join(errConnections, nc.Close())
 	}

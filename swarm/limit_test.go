@@ -191,7 +191,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(testContext(t))
 	for range callers {
-		c, err := net.Dial("tcp", s.Addr().String())
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: newIP().AsSlice()}}
+		c, err := d.DialContext(t.Context(), "tcp", s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
