@@ -52,7 +52,7 @@ setting is refused; 75 a port is in use.`,
 				ctx, cancel = leashed(ctx, a.stdin)
 				defer cancel()
 			}
-			return host(ctx, cfg, func(ctx context.Context, c *gateway.Client) error {
+			return host(ctx, cfg, s.HTTP, func(ctx context.Context, c *gateway.Client) error {
 				st, err := c.Status(ctx)
 				if err != nil {
 					return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"granary/blobstore"
 	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
 	"granary/sampling"
@@ -36,7 +39,7 @@ func (a *app) reach(ctx context.Context, s *config.Settings, network string, f f
 	}
 	cfg := nodeConfig(home, s)
 	cfg.Guest, cfg.Custodian, cfg.Validator, cfg.Logger = true, false, nil, a.logger()
-	return host(ctx, cfg, func(_ context.Context, c *gateway.Client) error { return f(c, guest) })
+	return host(ctx, cfg, netip.AddrPort{}, func(_ context.Context, c *gateway.Client) error { return f(c, guest) })
 }
 
 // openHome opens the prepared home, or makes a guest of the named network.
@@ -88,14 +91,21 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 	return cfg
 }
 
-// host runs a node, answers on its home's socket, and ends both when f
-// returns or ctx ends.
-func host(ctx context.Context, cfg node.Config, f func(context.Context, *gateway.Client) error) (err error) {
+// host runs a node, answers on its home's socket and, if it is not zero, at an
+// address for monitoring, and ends all when f returns or ctx ends.
+func host(ctx context.Context, cfg node.Config, monitor netip.AddrPort, f func(context.Context, *gateway.Client) error) (err error) {
 	n, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
+	var web net.Listener
+	if monitor.IsValid() {
+		if web, err = gateway.ListenHTTP(monitor); err != nil {
+			return &exit.Error{Status: exit.TryAgain, Err: err, Hint: "choose another address with --http"}
+		}
+		defer web.Close() // again, unless the socket fails
+	}
 	path := config.Socket(cfg.Dir)
 	l, err := gateway.Listen(path)
 	if err != nil {
@@ -104,6 +114,9 @@ func host(ctx context.Context, cfg node.Config, f func(context.Context, *gateway
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return gateway.Serve(serving, l, n) })
+	if web != nil {
+		group.Go(func() error { return gateway.Monitor(serving, web, n) })
+	}
 	group.Go(func() error {
 		defer stop()
 		c, err := gateway.Dial(ctx, path)

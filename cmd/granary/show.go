@@ -15,6 +15,7 @@ import (
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
+	"granary/sampling"
 )
 
 func (a *app) list() *cobra.Command {
@@ -170,13 +171,14 @@ func printRecord(w io.Writer, r node.Record) {
 }
 
 func (a *app) status() *cobra.Command {
-	var checkpoint bool
+	var checkpoint, metrics bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the node stands",
 		Long: `Shows the node of this home: its network, peers, custody, disk use and bans;
 or that none runs. With --checkpoint only what it has verified of the ledger, as
-newcomers paste it into ` + "`granary init`" + `.
+newcomers paste it into ` + "`granary init`" + `. With --metrics what it counts, in Prometheus' text
+format, which ` + "`granary node --http`" + ` also serves.
 
 Exit status: 0 shown, running or not; 64 no home; 75 no checkpoint yet.`,
 		Example: "  granary status --json",
@@ -185,18 +187,26 @@ Exit status: 0 shown, running or not; 64 no home; 75 no checkpoint yet.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := gateway.Dial(cmd.Context(), config.Socket(a.home))
 			if err != nil {
-				if checkpoint {
+				if checkpoint || metrics {
 					return exit.Usagef("start it with `granary node`", "no node runs in %s", a.home)
 				}
 				return a.resting()
 			}
 			defer c.Close()
-			if checkpoint {
+			switch {
+			case checkpoint:
 				return a.checkpoint(cmd.Context(), c)
+			case metrics:
+				text, err := c.Metrics(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.ui.Result(map[string]string{"metrics": string(text)}, func(w io.Writer) { fmt.Fprintf(w, "%s", text) })
 			}
 			return a.running(cmd.Context(), c)
 		},
 	}
+	cmd.Flags().BoolVar(&metrics, "metrics", false, "print what the node counts, for monitoring, and nothing else")
 	cmd.Flags().BoolVar(&checkpoint, "checkpoint", false, "print HEIGHT:HASH of the head that this node has verified, and nothing else")
 	return cmd
 }
@@ -267,6 +277,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		if s.Consensus != nil {
 			printConsensus(w, *s.Consensus)
 		}
+		if words := sampledWords(s.Sampled); words != "" {
+			fmt.Fprintf(w, "sampled    %s\n", words)
+		}
 		if s.Abstains != "" {
 			fmt.Fprintf(w, "validator  abstains: %s\n", s.Abstains)
 		}
@@ -274,4 +287,25 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 			fmt.Fprintf(w, "banned     %s\n", ip)
 		}
 	})
+}
+
+// sampledWords says what tests came to since the node started, "" if there was
+// none. The group of which least was had stands beside all: an average hides it.
+func sampledWords(s node.Sampled) string {
+	var all []string
+	for _, state := range []sampling.State{sampling.Available, sampling.Unavailable, sampling.Inconclusive} {
+		if n := s.Verdicts[state]; n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	weakest := s.Weakest()
+	if weakest < 0 {
+		return strings.Join(all, ", ")
+	}
+	var asked, verified int64
+	for _, g := range s.Groups {
+		asked, verified = asked+g.Asked, verified+g.Verified
+	}
+	g := s.Groups[weakest]
+	return fmt.Sprintf("%s; %d of %d rows came, least in group %d: %d of %d", strings.Join(all, ", "), verified, asked, weakest, g.Verified, g.Asked)
 }

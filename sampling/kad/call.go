@@ -69,6 +69,7 @@ func (h *Host) serve(s Service, busy []byte, answer answerer) {
 		defer h.work.Done()
 		if err := h.exchange(s, stream, busy, answer); err != nil {
 			_ = stream.Reset()
+			h.counts.add(s.Protocol, "served", "dropped", 0)
 			h.log.Debug("request dropped", "protocol", s.Protocol, "peer", stream.Conn().RemotePeer(), "err", err)
 			return
 		}
@@ -91,7 +92,7 @@ func (h *Host) exchange(s Service, stream network.Stream, busy []byte, answer an
 	if err := stream.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	reply := busy
+	reply, result := busy, "busy"
 	if done, ok := h.admit.enter(remoteIP(stream.Conn()), s.Tokens); ok {
 		defer done() // once it is written: until then it takes memory
 		ctx, cancel := context.WithDeadline(h.ctx, deadline)
@@ -99,12 +100,17 @@ func (h *Host) exchange(s Service, stream network.Stream, busy []byte, answer an
 		if reply, err = answer(ctx, stream.Conn().RemotePeer(), request); err != nil {
 			return err
 		}
+		result = "answered"
 	}
 	if len(reply) > s.MaxReply {
 		h.log.Warn("reply too long", "protocol", s.Protocol, "bytes", len(reply))
-		reply = busy // our trouble: the peer should ask another
+		reply, result = busy, "busy" // our trouble: the peer should ask another
 	}
-	return wire.WriteFrame(stream, reply)
+	if err := wire.WriteFrame(stream, reply); err != nil {
+		return err
+	}
+	h.counts.add(s.Protocol, "served", result, len(reply))
+	return nil
 }
 
 // Call sends a request of s to a peer and returns its reply, of 1 to MaxReply
@@ -146,7 +152,14 @@ func (h *Host) call(ctx context.Context, p peer.ID, s Service, request []byte) (
 	}
 	switch {
 	case err == nil:
+		h.counts.add(s.Protocol, "asked", "answered", len(reply))
 		return reply, ip, nil
+	case errors.Is(err, ErrUnreachable):
+		h.counts.add(s.Protocol, "asked", "unreachable", 0)
+	default:
+		h.counts.add(s.Protocol, "asked", "failed", 0)
+	}
+	switch {
 	case h.ctx.Err() != nil:
 		return nil, netip.Addr{}, ErrClosed
 	case ctx.Err() != nil:

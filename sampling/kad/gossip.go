@@ -1,6 +1,7 @@
 package kad
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -65,16 +66,19 @@ type gossip struct {
 	ps    *pubsub.PubSub
 	topic *pubsub.Topic
 	check func(msg []byte) Judgement // set before the first message is validated
+	count *counts
 
 	mu        sync.Mutex // guards what follows
 	listening bool
 	recent    map[[32]byte]time.Time // when an announcement was last relayed
 }
 
-func topicName(chain string) string { return "/granary/announce/1.0.0/" + chain }
+const topicProtocol = "/granary/announce/1.0.0"
+
+func topicName(chain string) string { return topicProtocol + "/" + chain }
 
 // joinGossip ends with ctx.
-func joinGossip(ctx context.Context, h host.Host, chain string) (*gossip, error) {
+func joinGossip(ctx context.Context, h host.Host, chain string, c *counts) (*gossip, error) {
 	name := topicName(chain)
 	// A peer that passes on four or five rejected announcements is ignored until
 	// its score has recovered, in some ten minutes.
@@ -113,7 +117,7 @@ func joinGossip(ctx context.Context, h host.Host, chain string) (*gossip, error)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	return &gossip{self: h.ID(), ps: ps, topic: topic, recent: make(map[[32]byte]time.Time)}, nil
+	return &gossip{self: h.ID(), ps: ps, topic: topic, count: c, recent: make(map[[32]byte]time.Time)}, nil
 }
 
 // listen subscribes to the topic, once.
@@ -203,7 +207,15 @@ func (h *Host) OnAnnounce(check func(msg []byte) Judgement, handle func(from pee
 
 // validate is gossipsub's validator: only what it accepts is relayed.
 func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-	data := m.GetData()
+	result := g.judge(from, m.GetData())
+	if from != g.self {
+		words := map[pubsub.ValidationResult]string{pubsub.ValidationAccept: "accepted", pubsub.ValidationIgnore: "ignored"}
+		g.count.add(topicProtocol, "heard", cmp.Or(words[result], "rejected"), len(m.GetData()))
+	}
+	return result
+}
+
+func (g *gossip) judge(from peer.ID, data []byte) pubsub.ValidationResult {
 	if len(data) <= nonceSize || len(data) > nonceSize+MaxAnnouncement {
 		return pubsub.ValidationReject
 	}

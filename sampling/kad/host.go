@@ -97,6 +97,7 @@ type Host struct {
 	admit  *admission
 	hidden atomic.Bool // see ShowCustody
 	table  *table
+	counts counts
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -161,7 +162,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	}
 	h.routed = routed.Wrap(eager{Host: h.host}, h.dht)
 	h.keys = newStanding(h.host, h.dht, cfg)
-	if h.gossip, err = joinGossip(h.ctx, h.host, cfg.Chain); err != nil {
+	if h.gossip, err = joinGossip(h.ctx, h.host, cfg.Chain, &h.counts); err != nil {
 		return nil, err
 	}
 	h.host.Network().Notify(&network.NotifyBundle{DisconnectedF: h.forget})

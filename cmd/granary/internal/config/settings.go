@@ -24,21 +24,22 @@ const SettingsFile = "config.toml"
 // environment, else in config.toml. A flag --upload-rate is GRANARY_UPLOAD_RATE
 // and upload_rate there.
 type Settings struct {
-	Role         string     // "seeder", "light" or "validator"
-	Listen       netip.Addr // zero: every address of the machine
-	Port         int        // libp2p, TCP and QUIC; 0: any free port
-	TorrentPort  int        // BitTorrent; 0: any free port
-	Consensus    int        // a validator's port for the others; 0: any free port
-	Validators   []string   // a validator's peers on the consensus port: id@ip:port
-	Quota        Size       // bytes on disk for the home; 0: no limit
-	UploadRate   Size       // bytes per second; 0: no limit
-	DownloadRate Size       // bytes per second; 0: no limit
-	ScrubEvery   Interval   // how often each stored block is checked; 0: only when asked
-	Volume       Size       // bytes of torrents per calendar month, both directions; 0: no limit
-	Hours        Hours      // when to work for others; zero: always
-	Connections  int        // of all torrents together
-	Dials        int        // connections being opened at once
-	Relay        bool       // introduce nodes that cannot be dialled to others
+	Role         string         // "seeder", "light" or "validator"
+	Listen       netip.Addr     // zero: every address of the machine
+	Port         int            // libp2p, TCP and QUIC; 0: any free port
+	TorrentPort  int            // BitTorrent; 0: any free port
+	Consensus    int            // a validator's port for the others; 0: any free port
+	Validators   []string       // a validator's peers on the consensus port: id@ip:port
+	Quota        Size           // bytes on disk for the home; 0: no limit
+	UploadRate   Size           // bytes per second; 0: no limit
+	DownloadRate Size           // bytes per second; 0: no limit
+	ScrubEvery   Interval       // how often each stored block is checked; 0: only when asked
+	Volume       Size           // bytes of torrents per calendar month, both directions; 0: no limit
+	Hours        Hours          // when to work for others; zero: always
+	Connections  int            // of all torrents together
+	Dials        int            // connections being opened at once
+	Relay        bool           // introduce nodes that cannot be dialled to others
+	HTTP         netip.AddrPort // where /metrics, /healthz and /readyz are; zero: nowhere
 
 	// Where torrents look for peers beside the network's own nodes.
 	Trackers []string // announce URLs
@@ -67,6 +68,7 @@ func NewSettings() *Settings {
 	f.Var(&s.Hours, "hours", "time of day to work for others, e.g. 22:00-07:00 (default: always)")
 	f.IntVar(&s.Connections, "connections", 200, "torrent connections, all together")
 	f.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
+	f.TextVar(&s.HTTP, "http", netip.AddrPort{}, "IP:PORT of /metrics, /healthz and /readyz, e.g. 127.0.0.1:4780 (default: none)")
 	f.BoolVar(&s.Relay, "relay", false, "introduce nodes behind routers to others, a few at a time; for a node that can be dialled")
 	f.StringSliceVar(&s.Trackers, "trackers", nil, "also find peers by these BitTorrent trackers, http, https or udp, separated by commas; they learn what you fetch and serve")
 	f.StringSliceVar(&s.Mainline, "mainline-dht", nil, "also find peers in BitTorrent's public DHT, through \"public\" nodes or host:port,…; everybody can learn what you fetch and serve")

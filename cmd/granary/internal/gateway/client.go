@@ -112,6 +112,16 @@ func (c *Client) Torrent(ctx context.Context, ref string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(body, maxTorrent))
 }
 
+// Metrics returns what the node counts, in Prometheus' text format.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	body, err := c.do(ctx, http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, maxTorrent))
+}
+
 // Content opens the bytes of a whole block; the caller closes it.
 func (c *Client) Content(ctx context.Context, ref string) (io.ReadCloser, error) {
 	return c.do(ctx, http.MethodGet, "/v1/blocks/"+url.PathEscape(ref)+"/content", nil)

@@ -45,8 +45,12 @@ func Listen(path string) (net.Listener, error) {
 // Serve answers commands on l until ctx ends, then closes l and lets running
 // calls end with their contexts cancelled.
 func Serve(ctx context.Context, l net.Listener, n *node.Node) error {
+	return serve(ctx, l, handler(n))
+}
+
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{
-		Handler:           handler(n),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
@@ -58,7 +62,7 @@ func Serve(ctx context.Context, l net.Listener, n *node.Node) error {
 		done <- s.Shutdown(grace)
 	}()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve socket: %w", err)
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return <-done
 }
@@ -88,6 +92,7 @@ func handler(n *node.Node) http.Handler {
 	mux.HandleFunc("DELETE /v1/seeding", g.seedOff)
 	g.book(mux)
 	mux.HandleFunc("POST /v1/watch", g.watch)
+	monitor(mux, n)
 	mux.HandleFunc("POST /v1/faults/withhold/{ref}", g.withhold)
 	return mux
 }

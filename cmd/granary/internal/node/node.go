@@ -68,16 +68,17 @@ type Faults struct {
 // goroutines.
 type Node struct {
 	*Shelf
-	cfg    Config
-	log    *slog.Logger
-	swarm  *swarm.Swarm
-	volume *volume
-	bans   *bans
-	host   *kad.Host
-	chain  *chain.Chain  // of a validator; nil otherwise
-	light  *light.Client // through which the ledger is read
-	tests  *journal.Journal
-	news   chan struct{} // the ledger may have moved
+	cfg     Config
+	log     *slog.Logger
+	swarm   *swarm.Swarm
+	volume  *volume
+	bans    *bans
+	host    *kad.Host
+	chain   *chain.Chain  // of a validator; nil otherwise
+	light   *light.Client // through which the ledger is read
+	tests   *journal.Journal
+	sampled sampled
+	news    chan struct{} // the ledger may have moved
 
 	ctx  context.Context // ends at Close; background work hangs on it
 	stop context.CancelFunc

@@ -35,6 +35,7 @@ type Status struct {
 	Blocks    int            `json:"blocks"`
 	Backlog   int            `json:"backlog"` // announced blocks that are owed and not kept yet
 	Storage   Storage        `json:"storage"`
+	Sampled   Sampled        `json:"sampled"` // since the node started
 }
 
 // LedgerStatus is what the last look at the ledger gave.
@@ -95,7 +96,7 @@ func (n *Node) Status() (Status, error) {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
 	}
-	s.Groups = groupList(n.groups)
+	s.Groups, s.Sampled = groupList(n.groups), n.Sampled()
 	return s, nil
 }
 

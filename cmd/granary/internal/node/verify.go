@@ -78,6 +78,7 @@ func (v Verified) why() string {
 // record enters a verdict into the journal. That it cannot be is no reason to
 // withhold it from who asked.
 func (n *Node) record(v Verified, try int) {
+	n.sampled.add(v)
 	e := journal.NewEntry(time.Now(), v.Found.Index, v.Verdict)
 	e.Reason, e.Attempt = v.why(), try
 	if err := n.tests.Record(e); err != nil {
