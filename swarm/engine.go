@@ -18,11 +18,6 @@ const (
 	clientVersion = "granary"  // BEP 10, "v"
 )
 
-// maxAsked bounds the rows asked of one peer at once. What is asked for cannot
-// be taken back reliably, so it bounds what a fetch reads too much: 4 MiB a
-// peer, enough for 40 MB/s at 100 ms.
-const maxAsked = 256
-
 // engineConfig turns off every way by which the engine finds peers or follows
 // addresses on its own. It opens no socket itself: gate does.
 func (s *Swarm) engineConfig() *torrent.ClientConfig {
@@ -81,19 +76,23 @@ func (s *Swarm) callbacks() torrent.Callbacks {
 		},
 		ReadExtendedHandshake: func(pc *torrent.PeerConn, d *pp.ExtendedHandshakeMessage) {
 			delete(d.M, "ut_holepunch") // not to be asked to introduce us either
-			if d.Reqq <= 0 || d.Reqq > maxAsked {
-				d.Reqq = maxAsked
-			}
 			if t := s.torrentOf(&pc.Peer); t != nil {
-				t.peerNamedPort(pc, d.Port)
+				d.Reqq = t.peerSays(pc, d.Port, d.Reqq)
 			}
 		},
 		ReadMessage: func(pc *torrent.PeerConn, msg *pp.Message) {
-			if msg.Type != pp.Choke && msg.Type != pp.Unchoke || msg.Keepalive {
+			if msg.Keepalive {
 				return
 			}
-			if t := s.torrentOf(&pc.Peer); t != nil {
-				t.peerChoked(pc, msg.Type == pp.Choke)
+			switch msg.Type {
+			case pp.Choke, pp.Unchoke:
+				if t := s.torrentOf(&pc.Peer); t != nil {
+					t.peerChoked(pc, msg.Type == pp.Choke)
+				}
+			case pp.Have:
+				if t := s.torrentOf(&pc.Peer); t != nil {
+					t.peerGrew(pc)
+				}
 			}
 		},
 		SentRequest: []func(torrent.PeerRequestEvent){func(e torrent.PeerRequestEvent) {

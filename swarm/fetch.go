@@ -3,7 +3,6 @@ package swarm
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -103,14 +102,13 @@ func (t *Torrent) Fetch(ctx context.Context, want erasure.PieceSet) error {
 // goroutine. It returns ErrRefused if so many pieces were refused that k rows
 // cannot come together, and otherwise what Fetch does.
 func (t *Torrent) FetchAny(ctx context.Context, progress func(Status)) error {
-	salt := rand.Uint64()
 	err := t.run(ctx, fetch{
 		done: func() bool { return t.rows() >= t.geo.K() },
 		choose: func(s plan.State) (erasure.PieceSet, error) {
 			if t.geo.Rows()-t.geo.RowsIn(s.Refused) < t.geo.K() {
 				return s.Wanted, t.refusedError()
 			}
-			s.Need, s.Salt = t.geo.K(), salt
+			s.Need = t.geo.K()
 			return s.Choose(), nil
 		},
 		look: func() {
@@ -151,13 +149,15 @@ func (t *Torrent) run(ctx context.Context, f fetch) error {
 			return nil
 		}
 		if look {
-			want, err := f.choose(t.observe(j.want))
+			s := t.observe(j.want)
+			want, err := f.choose(s)
 			if err != nil {
 				return err
 			}
 			t.mu.Lock()
 			j.want = want
 			t.mu.Unlock()
+			t.arrange(s.Order(want), s.Started)
 			t.apply()
 			t.redial()
 			t.dropStalled()
@@ -193,15 +193,18 @@ func (t *Torrent) observe(wanted erasure.PieceSet) plan.State {
 	s := plan.State{
 		Geometry: t.geo,
 		Held:     held,
+		Salt:     t.salt,
 		Refused:  t.refused.Clone(),
 		Wanted:   wanted,
 		Started:  t.begun.Clone(),
 	}
+	t.crowd = false
 	for _, o := range offers {
 		for p := range o.peer.asked {
 			s.Started.Add(p)
 		}
-		s.Peers = append(s.Peers, plan.Peer{Has: o.has, Idle: !o.peer.choked && o.peer.waiting == 0})
+		s.Peers = append(s.Peers, plan.Peer{Has: o.has, Idle: !o.peer.choked && o.peer.waiting == 0, Fetches: o.fetches})
+		t.crowd = t.crowd || o.fetches
 	}
 	nudge := t.findStuck(s)
 	s.Stuck = t.stuck.Clone()
@@ -264,17 +267,34 @@ func (t *Torrent) nudge(pieces []int) {
 	for _, p := range pieces {
 		t.handle.CancelPieces(p, p+1)
 	}
-	t.ask(pieces)
+	for _, p := range pieces {
+		t.handle.Piece(p).SetPriority(t.asking[p])
+	}
 }
 
-// ask makes the engine ask for pieces. Among pieces that are equally rare it
-// takes the lowest number, so that all who begin together would ask for the
-// same ones and have nothing to give each other; priorities at random make
-// their orders differ. 16 fetchers of one seeder end in half the time.
-func (t *Torrent) ask(pieces []int) {
-	const levels = int(torrent.PiecePriorityNow)
-	for _, p := range pieces {
-		t.handle.Piece(p).SetPriority(torrent.PiecePriority(1 + rand.IntN(levels)))
+// arrange has the engine ask for pieces in this order. Left alone it takes, of
+// those that are equally rare, the lowest numbers, so that all who begin together
+// ask for the same and have nothing to give each other. It knows five urgencies;
+// each is for twice as many pieces as the one above.
+func (t *Torrent) arrange(order []int, started erasure.PieceSet) {
+	t.applying.Lock()
+	defer t.applying.Unlock()
+	clear(t.urgency)
+	rest := slices.IndexFunc(order, func(p int) bool { return !started.Has(p) })
+	if rest < 0 {
+		rest = len(order)
+	}
+	for _, p := range order[:rest] {
+		t.urgency[p] = torrent.PiecePriorityNow
+	}
+	order = order[rest:]
+	n := (len(order) + 15) / 16
+	for level := torrent.PiecePriorityNext; level > torrent.PiecePriorityNormal; level-- {
+		for _, p := range order[:min(n, len(order))] {
+			t.urgency[p] = level
+		}
+		order = order[min(n, len(order)):]
+		n *= 2
 	}
 }
 
@@ -298,25 +318,41 @@ func (t *Torrent) apply() {
 			want.Union(j.want)
 		}
 	}
-	var add, drop []int
+	var ask, drop []int
 	for p := range t.geo.Pieces() {
 		if held.Has(p) || t.refused.Has(p) {
 			want.Remove(p)
 		}
 		switch {
 		case want.Has(p) && !t.wanted.Has(p):
-			add = append(add, p)
 			t.moved[p] = now
 		case !want.Has(p) && t.wanted.Has(p):
 			drop = append(drop, p)
 			delete(t.moved, p)
 		}
+		urgency := torrent.PiecePriorityNone
+		if want.Has(p) {
+			urgency = max(t.urgency[p], torrent.PiecePriorityNormal)
+		}
+		if urgency != t.asking[p] && want.Has(p) {
+			ask = append(ask, p)
+		}
+		t.asking[p] = urgency
 	}
 	t.wanted = want
+	sending := 0
+	for _, p := range t.peers {
+		if !p.choked {
+			sending++
+		}
+	}
+	t.share = t.geo.RowsIn(want) / max(sending, 1)
 	t.mu.Unlock()
 
 	eachRun(drop, t.handle.CancelPieces)
-	t.ask(add)
+	for _, p := range ask {
+		t.handle.Piece(p).SetPriority(t.asking[p])
+	}
 }
 
 // eachRun calls f with each run begin ≤ p < end of ascending pieces.

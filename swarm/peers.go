@@ -19,7 +19,9 @@ type peer struct {
 	choked   bool           // it does not answer us now
 	asked    map[int]int    // rows asked for and not yet arrived, by piece
 	waiting  int            // their sum
+	allowed  allowance      // how many there may be
 	progress time.Time      // when its last row came, or the first was asked for
+	grew     time.Time      // when it last told of a new piece
 	payload  int64          // bytes of rows in both directions when last looked at
 	quiet    time.Time      // since when that has been so
 }
@@ -206,17 +208,23 @@ func (t *Torrent) dropIdle(now time.Time) {
 	}
 }
 
+// fetching is how long after its last new piece a peer counts as one that
+// fetches, and so competes with us for those who have everything.
+const fetching = 10 * time.Second
+
 // offer is what a connected peer has.
 type offer struct {
-	peer *peer
-	has  erasure.PieceSet
+	peer    *peer
+	has     erasure.PieceSet
+	fetches bool // it seems to be after the same
 }
 
 func (t *Torrent) offers() []offer {
 	t.mu.Lock()
 	list := make([]offer, 0, len(t.peers))
+	now := time.Now()
 	for _, p := range t.peers {
-		list = append(list, offer{peer: p})
+		list = append(list, offer{peer: p, fetches: now.Sub(p.grew) < fetching})
 	}
 	t.mu.Unlock()
 	for i := range list {
@@ -227,8 +235,19 @@ func (t *Torrent) offers() []offer {
 				list[i].has.Add(p)
 			}
 		}
+		list[i].fetches = list[i].fetches || list[i].has.Count() == 0
 	}
 	return list
+}
+
+// hashed tells the peers that sent something of piece how it hashed. t.mu is
+// held.
+func (t *Torrent) hashed(piece int, good bool) {
+	for _, p := range t.peers {
+		if p.allowed.sent[piece] > 0 {
+			p.allowed.hashed(piece, good)
+		}
+	}
 }
 
 // What follows is called by the engine, with its lock held.
@@ -241,6 +260,8 @@ func (t *Torrent) peerCame(pc *torrent.PeerConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}, quiet: time.Now()}
+	p.allowed.sent = map[int]int{}
+	pc.PeerMaxRequests = p.allowed.rows(t.share, t.crowd)
 	t.peers[pc] = p
 	if a := t.addrs[p.addr]; a != nil {
 		a.tries = 0
@@ -254,12 +275,20 @@ func (t *Torrent) peerLeft(pc *torrent.PeerConn) {
 	delete(t.peers, pc)
 }
 
-func (t *Torrent) peerNamedPort(pc *torrent.PeerConn, port int) {
+// peerSays takes note of the port a peer listens on and of how many requests it
+// queues, and returns how many it is to have.
+func (t *Torrent) peerSays(pc *torrent.PeerConn, port, queues int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.peers[pc]; p != nil && port > 0 && port < 1<<16 {
+	p := t.peers[pc]
+	if p == nil {
+		return 1
+	}
+	if port > 0 && port < 1<<16 {
 		p.listens = uint16(port)
 	}
+	p.allowed.accepts = max(queues, 0)
+	return p.allowed.rows(t.share, t.crowd)
 }
 
 func (t *Torrent) peerChoked(pc *torrent.PeerConn, choked bool) {
@@ -267,6 +296,14 @@ func (t *Torrent) peerChoked(pc *torrent.PeerConn, choked bool) {
 	defer t.mu.Unlock()
 	if p := t.peers[pc]; p != nil {
 		p.choked = choked
+	}
+}
+
+func (t *Torrent) peerGrew(pc *torrent.PeerConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[pc]; p != nil {
+		p.grew = time.Now()
 	}
 }
 
@@ -283,6 +320,7 @@ func (t *Torrent) asked(from *torrent.Peer, piece, rows int) {
 	}
 	if p.waiting == 0 {
 		p.progress = time.Now()
+		p.allowed.start(p.progress)
 	}
 	p.waiting += rows
 	if p.asked[piece] += rows; p.asked[piece] <= 0 {
@@ -303,6 +341,8 @@ func (t *Torrent) received(from *torrent.Peer, piece int) {
 		return // a connection of the same torrent before it was removed
 	}
 	p.progress = now
+	p.allowed.row(piece, now, p.waiting == 0)
+	pc.PeerMaxRequests = p.allowed.rows(t.share, t.crowd)
 	t.begun.Add(piece)
 	t.stuck.Remove(piece)
 	if _, ok := t.moved[piece]; ok {

@@ -163,6 +163,7 @@ func (t *Torrent) commit(piece int) {
 	}
 	t.mu.Lock()
 	t.committing.Add(piece)
+	t.hashed(piece, true)
 	t.mu.Unlock()
 	t.swarm.commits <- struct{}{}
 	go func() {
@@ -240,6 +241,7 @@ func (t *Torrent) isCommitting(piece int) bool {
 func (t *Torrent) hashFailed(piece int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.hashed(piece, false)
 	if t.begun.Has(piece) {
 		t.begun.Remove(piece)
 		t.spoilt += t.pieceBytes(piece)

@@ -3,6 +3,7 @@ package swarm
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,11 @@ type Torrent struct {
 	used   time.Time // guarded by swarm.mu: when somebody last was at it, see rest
 	called bool      // guarded by swarm.mu: only peers asked for it, see callUp
 
-	applying sync.Mutex // held, above the engine's lock, while priorities are set
+	salt uint64 // makes our order of asking differ from others'
+
+	applying sync.Mutex              // held, above the engine's lock, while priorities are set; guards what follows
+	urgency  []torrent.PiecePriority // what each piece has when it is wanted; 0: normal
+	asking   []torrent.PiecePriority // what the engine was told
 
 	mu         sync.Mutex // innermost; guards what follows
 	ended      bool
@@ -45,6 +50,8 @@ type Torrent struct {
 	refused    erasure.PieceSet
 	refusal    error // why the last of them was
 	peers      map[*torrent.PeerConn]*peer
+	crowd      bool // some of them fetch the same
+	share      int  // rows wanted, divided by peers that send
 	addrs      map[netip.AddrPort]*address
 	spoilt     int64 // bytes in pieces that hashed wrong, or were refused
 }
@@ -52,7 +59,9 @@ type Torrent struct {
 func newTorrent(s *Swarm, id erasure.ID, geo erasure.Geometry, b Block) *Torrent {
 	set := func() erasure.PieceSet { return erasure.NewPieceSet(geo.Pieces()) }
 	return &Torrent{
-		swarm: s, id: id, geo: geo, block: b,
+		swarm: s, id: id, geo: geo, block: b, salt: rand.Uint64(),
+		urgency: make([]torrent.PiecePriority, geo.Pieces()),
+		asking:  make([]torrent.PiecePriority, geo.Pieces()),
 		changed: make(chan struct{}),
 		jobs:    map[*job]struct{}{},
 		wanted:  set(), begun: set(), stuck: set(), committing: set(), refused: set(),

@@ -32,6 +32,8 @@ type State struct {
 type Peer struct {
 	Has  erasure.PieceSet
 	Idle bool // it would send at once and is asked for nothing
+
+	Fetches bool // it is after the same rows, of the same peers
 }
 
 // How eagerly a piece is taken, best first.
@@ -40,10 +42,19 @@ const (
 	content           // needs no decoding
 	kept              // parity wanted already: a choice should not flutter
 	parity            // as good, once decoded
+	source            // nobody has it who also fetches: it is best got once and shared
 	stuck             // if nobody idle has anything else
 	reserve           // parity of busy peers, when a stuck piece waits for better
 	unoffered         // nobody has it now; wanted so that whoever comes with it is asked
 	lastResort        // the same, and parity
+)
+
+// sourceAhead is how many rows of rank source are wanted at once, in at least
+// piecesAhead pieces: what a fast source sends between two choices. The engine
+// looks through all that is wanted again and again.
+const (
+	sourceAhead = 256
+	piecesAhead = 64
 )
 
 type candidate struct {
@@ -59,6 +70,11 @@ type candidate struct {
 // parity pieces, those wanted already before others, and the rarest first
 // within each. A stuck piece gives way to a parity piece that an idle peer
 // has. Pieces nobody has fill the rest.
+//
+// While others fetch as well, what they have comes before what only a source
+// has, and of a source parity is as good as content: each fetcher gets something
+// else of it, any k rows of which complete all of them. Of these only some are
+// wanted at once.
 func (s State) Choose() erasure.PieceSet {
 	g := s.Geometry
 	want := erasure.NewPieceSet(g.Pieces())
@@ -67,10 +83,14 @@ func (s State) Choose() erasure.PieceSet {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.offers, b.offers), cmp.Compare(a.tie, b.tie))
 	})
 	missing := s.Need - g.RowsIn(s.Held)
+	ahead := max(sourceAhead, piecesAhead*g.PieceRows())
 	for i, c := range candidates {
-		if missing <= 0 {
+		if missing <= 0 || c.rank == source && ahead <= 0 {
 			candidates = candidates[:i]
 			break
+		}
+		if c.rank == source {
+			ahead -= c.rows
 		}
 		want.Add(c.piece)
 		missing -= c.rows
@@ -89,10 +109,13 @@ func (s State) Choose() erasure.PieceSet {
 func (s State) candidates() []candidate {
 	g := s.Geometry
 	offers, idle := make([]int, g.Pieces()), make([]bool, g.Pieces())
+	out, crowd := make([]bool, g.Pieces()), false
 	for _, peer := range s.Peers {
+		crowd = crowd || peer.Fetches
 		for p := range peer.Has.All() {
 			offers[p]++
 			idle[p] = idle[p] || peer.Idle
+			out[p] = out[p] || peer.Fetches
 		}
 	}
 	anyStuck := s.Stuck.Count() > 0
@@ -113,6 +136,11 @@ func (s State) candidates() []candidate {
 			c.rank = stuck
 		case s.Started.Has(p):
 			c.rank = started
+		case crowd && !out[p]:
+			c.rank = source
+			if s.Wanted.Has(p) {
+				c.offers = 0 // a choice should not flutter
+			}
 		case !isParity:
 			c.rank = content
 		case s.Wanted.Has(p):

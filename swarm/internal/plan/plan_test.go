@@ -57,6 +57,12 @@ func TestChoose(t *testing.T) {
 			Held: set(g, 0, 1, 2), Stuck: set(g, 3), Wanted: set(g, 6),
 			Peers: []plan.Peer{{Has: all}, {Has: set(g, 6)}},
 		}, []int{6}},
+		{"what another fetcher has before what only a source has", plan.State{
+			Peers: []plan.Peer{{Has: all}, {Has: set(g, 1, 6), Fetches: true}}, Held: set(g, 0), Started: set(g, 4),
+		}, []int{1, 4, 6}},
+		{"what was wanted of the source, parity too", plan.State{
+			Peers: []plan.Peer{{Has: all}, {Has: set(g, 1, 6), Fetches: true}}, Wanted: set(g, 5, 7),
+		}, []int{1, 5, 6, 7}},
 		{"content over wanted parity", plan.State{
 			Held: set(g, 0, 1, 2), Wanted: set(g, 6), Peers: []plan.Peer{{Has: all}},
 		}, []int{3}},
@@ -65,6 +71,36 @@ func TestChoose(t *testing.T) {
 		if got := slices.Collect(c.state.Choose().All()); !slices.Equal(got, c.want) {
 			t.Errorf("%s: chose %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// TestFetchersOfOneSourceChooseDifferently: parity counts as much as content,
+// so that two who begin together share few pieces.
+func TestFetchersOfOneSourceChooseDifferently(t *testing.T) {
+	g := geometry(t, 512)
+	state := plan.State{Geometry: g, Need: g.K(), Peers: []plan.Peer{
+		{Has: erasure.AllPieces(g.Pieces())}, {Has: erasure.NewPieceSet(g.Pieces()), Fetches: true},
+	}}
+	first := map[int]int{}
+	const fetchers = 16
+	for salt := range uint64(fetchers) {
+		state.Salt = salt << 32
+		for _, p := range state.Order(state.Choose())[:8] {
+			first[p]++
+		}
+	}
+	if len(first) < 8*fetchers*8/10 {
+		t.Errorf("the first 8 pieces of %d fetchers are %d different ones, want nearly %d", fetchers, len(first), 8*fetchers)
+	}
+}
+
+func TestOrder(t *testing.T) {
+	g := geometry(t, 4)
+	s := plan.State{Geometry: g, Started: set(g, 3), Peers: []plan.Peer{
+		{Has: erasure.AllPieces(8)}, {Has: set(g, 0, 3, 6)}, {Has: set(g, 6)},
+	}}
+	if got, want := s.Order(set(g, 0, 3, 5, 6)), []int{3, 5, 0, 6}; !slices.Equal(got, want) {
+		t.Errorf("order %v, want %v: started, then rarest", got, want)
 	}
 }
 
@@ -77,8 +113,9 @@ func TestChooseTakesNoMoreRowsThanAPieceTooMany(t *testing.T) {
 		s.Started = draw(t, g, "started")
 		s.Stuck = draw(t, g, "stuck")
 		s.Wanted = draw(t, g, "wanted")
+		crowd := rapid.Bool().Draw(t, "crowd") // then some is left for later
 		for range rapid.IntRange(0, 4).Draw(t, "peers") {
-			s.Peers = append(s.Peers, plan.Peer{Has: draw(t, g, "has"), Idle: rapid.Bool().Draw(t, "idle")})
+			s.Peers = append(s.Peers, plan.Peer{Has: draw(t, g, "has"), Idle: rapid.Bool().Draw(t, "idle"), Fetches: crowd && rapid.Bool().Draw(t, "fetches")})
 		}
 		want := s.Choose()
 		possible := 0
@@ -91,7 +128,7 @@ func TestChooseTakesNoMoreRowsThanAPieceTooMany(t *testing.T) {
 		}
 		missing := max(0, s.Need-g.RowsIn(s.Held))
 		got := g.RowsIn(want)
-		if got < min(missing, possible) {
+		if got < min(missing, possible) && !crowd || got == 0 && min(missing, possible) > 0 {
 			t.Fatalf("chose %d rows, %d missing and %d possible", got, missing, possible)
 		}
 		if got >= missing+g.PieceRows() {
