@@ -23,7 +23,7 @@ answers the other verbs. It may be killed at any time: what it acknowledged is
 on disk, and the next start takes up where it stopped.
 
 Exit status: 0 stopped; 8 another process has the home; 64 no home or a
-setting is refused; 75 a port is in use.`,
+setting is refused; 9 no passphrase for encrypted keys, or not the one; 75 a port is in use.`,
 		Example: "  granary init --network network.json && granary node",
 		GroupID: "node",
 		Args:    exactly(0),
@@ -42,6 +42,9 @@ setting is refused; 75 a port is in use.`,
 				return err
 			}
 			if err := s.Resolve(a.home); err != nil {
+				return err
+			}
+			if err := a.unlock(home); err != nil {
 				return err
 			}
 			cfg := nodeConfig(home, s)

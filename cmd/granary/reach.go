@@ -34,6 +34,9 @@ func (a *app) reach(ctx context.Context, s *config.Settings, network string, f f
 	if err := s.Resolve(a.home); err != nil {
 		return err
 	}
+	if err := a.unlock(home); err != nil {
+		return err
+	}
 	if !s.Chosen("port") {
 		s.Port, s.TorrentPort = 0, 0 // a passing command needs no fixed ports
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,9 @@ type app struct {
 	stderr  io.Writer
 	home    string
 	verbose int
+
+	passphraseFile string
+	secret         []byte // the passphrase, once it is known
 }
 
 // run executes one command line and returns the process's exit status.
@@ -58,6 +62,7 @@ link.`,
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.home, "home", config.DefaultDir(), "folder of keys, settings and blocks (or GRANARY_HOME)")
+	f.StringVar(&a.passphraseFile, "passphrase-file", os.Getenv("GRANARY_PASSPHRASE_FILE"), "file with the passphrase of encrypted keys (or GRANARY_PASSPHRASE_FILE)")
 	f.BoolVar(&a.ui.JSON, "json", false, "print one JSON object per line on standard output")
 	f.BoolVarP(&a.ui.Quiet, "quiet", "q", false, "print no progress and no notes")
 	f.CountVarP(&a.verbose, "verbose", "v", "log what the node does to standard error; twice for every detail")

@@ -24,6 +24,8 @@ import (
 	sm "github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/types"
 	"go.etcd.io/bbolt"
+
+	"granary/ledger"
 )
 
 // What callers branch on.
@@ -214,7 +216,7 @@ func (c *Chain) PeerAddress() string {
 	if !ip.IsValid() {
 		ip = netip.IPv4Unspecified()
 	}
-	return NodeID(c.cfg.NodeKey) + "@" + netip.AddrPortFrom(ip.Unmap(), uint16(c.port)).String()
+	return NodeID(ledger.KeyOf(c.cfg.NodeKey)) + "@" + netip.AddrPortFrom(ip.Unmap(), uint16(c.port)).String()
 }
 
 // begun waits until the network begins: the engine would too, and heed no ctx.

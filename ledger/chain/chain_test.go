@@ -117,7 +117,7 @@ func (n *network) config(i int) chain.Config {
 		if !ok {
 			address = fmt.Sprintf("%s:%d", n.ip, n.ports[j])
 		}
-		cfg.Peers = append(cfg.Peers, chain.NodeID(key("node %d", j))+"@"+address)
+		cfg.Peers = append(cfg.Peers, chain.NodeID(ledger.KeyOf(key("node %d", j)))+"@"+address)
 	}
 	if os.Getenv("GRANARY_CHAIN_LOG") != "" {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)

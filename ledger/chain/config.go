@@ -39,8 +39,8 @@ type Config struct {
 
 // NodeID is what a node with this key is called on the consensus port: the id
 // of id@ip:port, 40 hex digits.
-func NodeID(key ed25519.PrivateKey) string {
-	return string(p2p.PubKeyToID(cmted25519.PubKey(key.Public().(ed25519.PublicKey))))
+func NodeID(key ledger.PublicKey) string {
+	return string(p2p.PubKeyToID(cmted25519.PubKey(key[:])))
 }
 
 // Times of the engine that are not parameters of the network. A proposal that

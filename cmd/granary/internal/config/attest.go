@@ -20,11 +20,15 @@ const nextAttest = "attest.next"
 func (h *Home) AttestKeys() ([]ed25519.PrivateKey, error) {
 	var keys []ed25519.PrivateKey
 	for _, name := range []string{"attest", nextAttest} {
-		key, err := readKey(filepath.Join(h.Dir, "keys", name))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		k, err := readKeyFile(filepath.Join(h.Dir, "keys", name))
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		case err != nil:
+		}
+		if err != nil {
+			return nil, err
+		}
+		key, err := k.open(h.sealer)
+		if err != nil {
 			return nil, err
 		}
 		keys = append(keys, key)
@@ -39,10 +43,17 @@ func (h *Home) AttestKeys() ([]ed25519.PrivateKey, error) {
 // it if there is none: a rotation that was interrupted goes on with the same.
 func (h *Home) NextAttest() (ed25519.PrivateKey, error) {
 	path := filepath.Join(h.Dir, "keys", nextAttest)
-	if err := makeKey(path); err != nil {
+	if h.Encrypted() && h.sealer == nil {
+		return nil, ErrSealed // or the new one would be plain
+	}
+	if err := makeKey(path, h.sealer); err != nil {
 		return nil, err
 	}
-	return readKey(path)
+	k, err := readKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return k.open(h.sealer)
 }
 
 // RotateAttest puts the next attest key into use. The one before is kept, under

@@ -16,17 +16,9 @@ const consensusPort = 4749
 // and give others theirs.
 const founderCredits = 365 << 50
 
-// Found makes a network whose only validator is the home in dir, and prepares
-// that home. It is reachable for others at ip and port. A home that belongs to
-// a network already is left untouched and reported as ErrOtherNetwork.
-func Found(dir, chainID string, ip netip.Addr, port int) (*Home, error) {
-	if old, err := OpenHome(dir); err == nil {
-		return nil, fmt.Errorf("%w: %s is on chain %s", ErrOtherNetwork, dir, old.Network.ChainID())
-	}
-	h, err := Keys(dir)
-	if err != nil {
-		return nil, err
-	}
+// Found makes a network whose only validator is h, a home with keys, unlocked, that
+// belongs to none yet, and prepares it. It is reachable for others at ip and port.
+func (h *Home) Found(chainID string, ip netip.Addr, port int) (*Home, error) {
 	founder, err := h.Validator(chainID, "founder", 10)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNetwork, err)
@@ -34,7 +26,7 @@ func Found(dir, chainID string, ip netip.Addr, port int) (*Home, error) {
 	g := ledger.Genesis{
 		ChainID: chainID, Time: time.Now().UTC().Truncate(time.Millisecond), Params: ledger.DefaultParams(),
 		Validators: []ledger.Validator{founder},
-		Grants:     []ledger.Grant{{Key: ledger.KeyOf(h.Publisher), Credits: founderCredits}},
+		Grants:     []ledger.Grant{{Key: h.Public.Publisher, Credits: founderCredits}},
 	}
 	id, err := h.PeerID()
 	if err != nil {
@@ -47,10 +39,10 @@ func Found(dir, chainID string, ip netip.Addr, port int) (*Home, error) {
 	if ip.Is6() {
 		kind = "ip6"
 	}
-	return Init(dir, Network{
+	return Init(h.Dir, Network{
 		Genesis:   g,
 		Bootstrap: []string{fmt.Sprintf("/%s/%s/udp/%d/quic-v1/p2p/%s", kind, ip, port, id)},
-		Consensus: []string{chain.NodeID(h.Node) + "@" + netip.AddrPortFrom(ip, consensusPort).String()},
+		Consensus: []string{chain.NodeID(h.Public.Node) + "@" + netip.AddrPortFrom(ip, consensusPort).String()},
 		// Its own machine or network is all that such an address can reach.
 		Devnet: ip.IsLoopback() || ip.IsPrivate(),
 	})

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -33,7 +32,14 @@ type Home struct {
 	Publisher ed25519.PrivateKey // signs announcements
 	Consensus ed25519.PrivateKey // signs the chain's blocks, if the genesis lists it
 	Attest    ed25519.PrivateKey // signs attestations, if the ledger lists it
+	Public    PublicKeys         // the public halves, known while the private ones are sealed and nil
+
+	encrypted bool    // on the disk
+	sealer    *sealer // opens them; nil: they are plain, or sealed still
 }
+
+// PublicKeys are those of a home.
+type PublicKeys struct{ Node, Publisher, Consensus, Attest ledger.PublicKey }
 
 // keyNames are the files in keys, in the order of the fields of Home.
 var keyNames = []string{"node", "publisher", "consensus", "attest"}
@@ -71,7 +77,8 @@ func Init(dir string, network Network) (*Home, error) {
 	return OpenHome(dir)
 }
 
-// OpenHome reads a prepared home; ErrNoHome says that it is none.
+// OpenHome reads a prepared home; ErrNoHome says that it is none. Of one whose keys
+// are encrypted the private ones are there after Unlock.
 func OpenHome(dir string) (*Home, error) {
 	network, err := LoadNetwork(filepath.Join(dir, "network.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,17 +102,12 @@ func Keys(dir string) (*Home, error) {
 		return nil, fmt.Errorf("make home: %w", err)
 	}
 	h := &Home{Dir: dir}
-	for i, key := range []*ed25519.PrivateKey{&h.Node, &h.Publisher, &h.Consensus, &h.Attest} {
-		path := filepath.Join(dir, "keys", keyNames[i])
-		if err := makeKey(path); err != nil {
-			return nil, err
-		}
-		var err error
-		if *key, err = readKey(path); err != nil {
+	for _, name := range keyNames {
+		if err := makeKey(filepath.Join(dir, "keys", name), nil); err != nil {
 			return nil, err
 		}
 	}
-	return h, nil
+	return h, h.readKeys()
 }
 
 // Guest returns a home with a fresh identity for one command that belongs to
@@ -115,7 +117,11 @@ func Guest(dir string, network Network) (*Home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
-	return &Home{Dir: dir, Network: network, Node: node, Publisher: node, Consensus: node, Attest: node}, nil
+	public := ledger.KeyOf(node)
+	return &Home{
+		Dir: dir, Network: network, Node: node, Publisher: node, Consensus: node, Attest: node,
+		Public: PublicKeys{public, public, public, public},
+	}, nil
 }
 
 // Validator is this home as a validator of a chain: what others vote on.
@@ -128,14 +134,14 @@ func (h *Home) Validator(chain, name string, power int64) (ledger.Validator, err
 	if err != nil {
 		return ledger.Validator{}, err
 	}
-	v := ledger.Validator{Name: name, Power: power, Consensus: ledger.KeyOf(h.Consensus), Attest: ledger.KeyOf(keys[0]), Peer: ledger.PeerID(id)}
+	v := ledger.Validator{Name: name, Power: power, Consensus: h.Public.Consensus, Attest: ledger.KeyOf(keys[0]), Peer: ledger.PeerID(id)}
 	v.Proof, err = ledger.Prove(chain, v.Consensus, keys[0])
 	return v, err
 }
 
 // PeerID is the libp2p identity of the home's node.
 func (h *Home) PeerID() (peer.ID, error) {
-	key, err := crypto.UnmarshalEd25519PublicKey(h.Node.Public().(ed25519.PublicKey))
+	key, err := crypto.UnmarshalEd25519PublicKey(h.Public.Node[:])
 	if err != nil {
 		return "", fmt.Errorf("node key: %w", err)
 	}
@@ -160,27 +166,4 @@ func Socket(dir string) string {
 	}
 	sum := sha256.Sum256([]byte(abs))
 	return filepath.Join(os.TempDir(), "granary-"+hex.EncodeToString(sum[:8])+".sock")
-}
-
-func makeKey(path string) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := rand.Read(seed); err != nil {
-		return fmt.Errorf("make key: %w", err)
-	}
-	return durable.Write(path, []byte(hex.EncodeToString(seed)+"\n"), 0o600)
-}
-
-func readKey(path string) (ed25519.PrivateKey, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
-	}
-	seed, err := hex.DecodeString(strings.TrimSpace(string(raw)))
-	if err != nil || len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("key %s is not %d hex digits: restore it from a backup", path, 2*ed25519.SeedSize)
-	}
-	return ed25519.NewKeyFromSeed(seed), nil
 }

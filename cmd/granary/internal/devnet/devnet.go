@@ -311,7 +311,7 @@ func (n *Net) Remove() error { return os.RemoveAll(n.Dir) }
 
 // consensusAddress is where other validators find the node.
 func (nd *Node) consensusAddress() string {
-	return fmt.Sprintf("%s@%s:%d", chain.NodeID(nd.keys.Node), nd.IP, nd.consensusPort)
+	return fmt.Sprintf("%s@%s:%d", chain.NodeID(nd.keys.Public.Node), nd.IP, nd.consensusPort)
 }
 
 // Bootstrap is the multiaddr under which others find the node.

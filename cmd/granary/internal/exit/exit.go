@@ -33,6 +33,7 @@ const (
 	Mismatch     = 6   // altered, truncated, or a lie
 	Quota        = 7   // the home's quota is reached
 	Locked       = 8   // another process has the home
+	Sealed       = 9   // the home's keys are encrypted, and their passphrase is missing or wrong
 	Usage        = 64  // the command line, or what it names, is refused
 	TryAgain     = 75  // no peers, port in use, disk full
 	Interrupted  = 130 // stopped by the user; running it again resumes
@@ -113,6 +114,8 @@ var rules = []rule{
 	{chain.ErrLocked, Locked, "stop the other process, or choose another --home"},
 	{chain.ErrGenesis, Failure, "choose another --home for this network"},
 	{folder.ErrExists, Usage, "choose another output, or say --force to replace it"},
+	{config.ErrSealed, Sealed, "give the passphrase at a terminal, in a file (--passphrase-file) or in GRANARY_PASSPHRASE"},
+	{config.ErrPassphrase, Sealed, "try again; one that is lost cannot be recovered, so restore keys/ from a backup whose passphrase you have"},
 	{config.ErrNoHome, Usage, "prepare it with `granary init --network FILE`, or name the network: --network FILE"},
 	{config.ErrNetwork, Usage, "ask whoever runs the network for its file; docs/network-file.md describes it"},
 	{config.ErrSettings, Usage, "`granary node --help` lists the settings"},

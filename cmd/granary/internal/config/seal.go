@@ -1,0 +1,305 @@
+package config
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"granary/cmd/granary/internal/durable"
+	"granary/ledger"
+)
+
+// ErrSealed reports keys that are encrypted, where nobody gave the passphrase.
+var ErrSealed = errors.New("the home's keys are encrypted")
+
+// ErrPassphrase reports a passphrase that opens no key, or a key file that was
+// altered: the two cannot be told apart.
+var ErrPassphrase = errors.New("wrong passphrase")
+
+const (
+	sealedMark = "granary-key-v1"
+	saltSize   = 16
+
+	// The second recommendation of RFC 9106 section 4: 64 MiB, for as long as it
+	// takes, which is a fraction of a second.
+	kdfPasses, kdfKiB, kdfLanes = 3, 64 << 10, 4
+
+	maxKeyFile = 1 << 10
+)
+
+// sealer encrypts and decrypts keys under one passphrase and salt.
+type sealer struct {
+	salt [saltSize]byte
+	aead cipher.AEAD
+}
+
+func newSealer(passphrase []byte, salt [saltSize]byte) (*sealer, error) {
+	key := argon2.IDKey(passphrase, salt[:], kdfPasses, kdfKiB, kdfLanes, chacha20poly1305.KeySize)
+	aead, err := chacha20poly1305.NewX(key)
+	return &sealer{salt, aead}, err
+}
+
+// keyFile is a file of keys/: one key, plain or sealed.
+type keyFile struct {
+	path   string
+	seed   []byte // nil if it is sealed
+	public ledger.PublicKey
+	salt   [saltSize]byte
+	nonce  []byte
+	box    []byte
+}
+
+// role is what the key is for: the file's name up to a dot. It is sealed with the
+// key, so that none can be put in the place of another.
+func (k keyFile) role() string {
+	role, _, _ := strings.Cut(filepath.Base(k.path), ".")
+	return role
+}
+
+// bound is what is not secret, and cannot be altered either.
+func (k keyFile) bound() []byte {
+	return []byte(sealedMark + " " + k.role() + " " + k.public.String())
+}
+
+// readKeyFile reads a key as it is stored.
+func readKeyFile(path string) (keyFile, error) {
+	k := keyFile{path: path}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return k, fmt.Errorf("read key: %w", err)
+	}
+	damaged := fmt.Errorf("key %s is neither %d hex digits nor a sealed key: restore it from a backup", path, 2*ed25519.SeedSize)
+	if len(raw) > maxKeyFile {
+		return k, damaged
+	}
+	fields := strings.Fields(string(raw))
+	if len(fields) == 5 && fields[0] == sealedMark {
+		var parts [4][]byte
+		for i := range parts {
+			if parts[i], err = hex.DecodeString(fields[i+1]); err != nil {
+				return k, damaged
+			}
+		}
+		if len(parts[0]) != len(k.public) || len(parts[1]) != saltSize || len(parts[2]) != chacha20poly1305.NonceSizeX {
+			return k, damaged
+		}
+		k.public, k.salt, k.nonce, k.box = ledger.PublicKey(parts[0]), [saltSize]byte(parts[1]), parts[2], parts[3]
+		return k, nil
+	}
+	if k.seed, err = hex.DecodeString(strings.TrimSpace(string(raw))); err != nil || len(k.seed) != ed25519.SeedSize {
+		return k, damaged
+	}
+	k.public = ledger.KeyOf(ed25519.NewKeyFromSeed(k.seed))
+	return k, nil
+}
+
+// open returns the private key: ErrSealed if that takes a passphrase and s is
+// nil or of another, ErrPassphrase if s does not open it.
+func (k keyFile) open(s *sealer) (ed25519.PrivateKey, error) {
+	seed := k.seed
+	if seed == nil {
+		if s == nil || s.salt != k.salt {
+			return nil, fmt.Errorf("%w: %s", ErrSealed, k.path)
+		}
+		var err error
+		if seed, err = s.aead.Open(nil, k.nonce, k.box, k.bound()); err != nil || len(seed) != ed25519.SeedSize {
+			return nil, fmt.Errorf("%w, or %s was altered", ErrPassphrase, k.path)
+		}
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	if ledger.KeyOf(key) != k.public {
+		return nil, fmt.Errorf("%w, or %s was altered", ErrPassphrase, k.path)
+	}
+	return key, nil
+}
+
+// write stores a key: sealed, or plain if s is nil.
+func (k keyFile) write(key ed25519.PrivateKey, s *sealer) error {
+	if s == nil {
+		return durable.Write(k.path, []byte(hex.EncodeToString(key.Seed())+"\n"), 0o600)
+	}
+	k.public = ledger.KeyOf(key)
+	nonce := make([]byte, s.aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return fmt.Errorf("seal key: %w", err)
+	}
+	box := s.aead.Seal(nil, nonce, key.Seed(), k.bound())
+	line := fmt.Sprintf("%s %s %x %x %x\n", sealedMark, k.public, s.salt, nonce, box)
+	return durable.Write(k.path, []byte(line), 0o600)
+}
+
+// makeKey makes the key of a file that is not there: sealed, or plain if s is nil.
+func makeKey(path string, s *sealer) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	return keyFile{path: path}.write(key, s)
+}
+
+// keyFiles reads all keys of a home: those in use, one that is being rotated in,
+// and those before.
+func keyFiles(dir string) ([]keyFile, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "keys"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read keys: %w", err)
+	}
+	var files []keyFile
+	for _, e := range entries {
+		role, _, _ := strings.Cut(e.Name(), ".")
+		for _, known := range keyNames {
+			if role != known {
+				continue
+			}
+			k, err := readKeyFile(filepath.Join(dir, "keys", e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, k)
+		}
+	}
+	return files, nil
+}
+
+// opener returns what opens the sealed ones among files, nil if none is sealed. It
+// tries all of them.
+func opener(files []keyFile, passphrase []byte) (s *sealer, err error) {
+	for _, k := range files {
+		if k.seed != nil {
+			continue
+		}
+		if s == nil {
+			if s, err = newSealer(passphrase, k.salt); err != nil {
+				return nil, err
+			}
+		}
+		if s.salt != k.salt {
+			return nil, fmt.Errorf("%w: %s was sealed on another occasion than the others", ErrPassphrase, k.path)
+		}
+		if _, err := k.open(s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Seal encrypts the keys in dir under a passphrase, and makes those that are not
+// there, so that they are never written in plain. Keys that are sealed must be so
+// under the same passphrase: interrupted, it can be run again.
+func Seal(dir string, passphrase []byte) error {
+	if len(passphrase) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrPassphrase)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+		return fmt.Errorf("make home: %w", err)
+	}
+	files, err := keyFiles(dir)
+	if err != nil {
+		return err
+	}
+	s, err := opener(files, passphrase)
+	if err == nil && s == nil {
+		var salt [saltSize]byte
+		if _, err := rand.Read(salt[:]); err != nil {
+			return fmt.Errorf("seal keys: %w", err)
+		}
+		s, err = newSealer(passphrase, salt)
+	}
+	if err != nil {
+		return err
+	}
+	for _, k := range files {
+		if k.seed == nil {
+			continue
+		}
+		if err := k.write(ed25519.NewKeyFromSeed(k.seed), s); err != nil {
+			return err
+		}
+	}
+	for _, name := range keyNames {
+		if err := makeKey(filepath.Join(dir, "keys", name), s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unseal writes the keys in dir in plain again.
+func Unseal(dir string, passphrase []byte) error {
+	files, err := keyFiles(dir)
+	if err != nil {
+		return err
+	}
+	s, err := opener(files, passphrase)
+	if err != nil {
+		return err
+	}
+	for _, k := range files {
+		if k.seed != nil {
+			continue
+		}
+		key, err := k.open(s)
+		if err == nil {
+			err = k.write(key, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sealed reports whether the home's private keys still await their passphrase:
+// see Unlock. Its public ones are known in any case.
+func (h *Home) Sealed() bool {
+	return h.Node == nil || h.Publisher == nil || h.Consensus == nil || h.Attest == nil
+}
+
+// Encrypted reports whether a key of the home is encrypted on the disk.
+func (h *Home) Encrypted() bool { return h.encrypted }
+
+// Unlock opens the home's keys: ErrPassphrase if it is not the one.
+func (h *Home) Unlock(passphrase []byte) error {
+	files, err := keyFiles(h.Dir)
+	if err != nil {
+		return err
+	}
+	if h.sealer, err = opener(files, bytes.Clone(passphrase)); err != nil {
+		return err
+	}
+	return h.readKeys()
+}
+
+// readKeys reads the keys in use, as far as they can be opened.
+func (h *Home) readKeys() error {
+	for i, key := range []struct {
+		private *ed25519.PrivateKey
+		public  *ledger.PublicKey
+	}{
+		{&h.Node, &h.Public.Node}, {&h.Publisher, &h.Public.Publisher}, {&h.Consensus, &h.Public.Consensus}, {&h.Attest, &h.Public.Attest},
+	} {
+		k, err := readKeyFile(filepath.Join(h.Dir, "keys", keyNames[i]))
+		if err != nil {
+			return err
+		}
+		*key.public, h.encrypted = k.public, h.encrypted || k.seed == nil
+		if *key.private, err = k.open(h.sealer); err != nil && (!errors.Is(err, ErrSealed) || h.sealer != nil) {
+			return err
+		}
+	}
+	return nil
+}
