@@ -99,6 +99,8 @@ type Host struct {
 	table  *table
 	counts counts
 
+	listening chan struct{} // closed when host is set
+
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
 
@@ -140,6 +142,8 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		admit: newAdmission(cfg.ServeRate),
 		boot:  boot,
 		notes: make(map[peer.ID]*note),
+
+		listening: make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -150,6 +154,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 	if h.host, err = listen(cfg, h.relays); err != nil {
 		return nil, err
 	}
+	close(h.listening)
 	h.table = newTable(func(p peer.ID) sampling.GroupSet {
 		if p == h.host.ID() {
 			return 0

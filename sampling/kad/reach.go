@@ -114,8 +114,10 @@ func (h *Host) followReach(ctx context.Context) {
 func (h *Host) relays(_ context.Context, num int) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo, num)
 	defer close(out)
-	if h.host == nil {
-		return out // still opening
+	select {
+	case <-h.listening:
+	default:
+		return out // libp2p asks before it has given us the host
 	}
 	for _, p := range h.host.Network().Peers() {
 		speaks, err := h.host.Peerstore().SupportsProtocols(p, proto.ProtoIDv2Hop)
