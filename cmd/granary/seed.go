@@ -175,6 +175,8 @@ func seedingWords(s node.Seeding) string {
 		return "off; turn it on with `granary seed on`"
 	case "hours":
 		return "resting until its hours" + hours
+	case "error":
+		return "off, since nobody can tell whether it should be on: " + s.Err
 	}
 	return "resting: the month's volume is used up"
 }

@@ -144,6 +144,11 @@ func (s *Settings) check() error {
 			return fmt.Errorf("%w: %s %d is not 1 to 65535", ErrSettings, key, n)
 		}
 	}
+	for key, rate := range map[string]Size{"upload-rate": s.UploadRate, "download-rate": s.DownloadRate} {
+		if rate > 0 && rate < 1000 {
+			return fmt.Errorf("%w: %s of %d bytes per second: a single row would take minutes; say 300kB, or 0 for no limit", ErrSettings, key, rate)
+		}
+	}
 	if s.Role == "validator" && s.Hours.String() != "" {
 		return fmt.Errorf("%w: hours, of a validator: it owes the network its work at all times", ErrSettings)
 	}

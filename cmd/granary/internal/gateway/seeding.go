@@ -34,7 +34,7 @@ func (c *Client) Lend(ctx context.Context, bytes int64) error {
 func (g gateway) lend(w http.ResponseWriter, r *http.Request) {
 	bytes, err := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64)
 	if err != nil || bytes < 0 {
-		reply(w, nil, exit.Usagef("", "bytes: %w", err))
+		reply(w, nil, exit.Usagef("", "bytes=%.40q is no number of bytes to lend", r.URL.Query().Get("bytes")))
 		return
 	}
 	err = g.n.Lend(bytes)

@@ -119,7 +119,7 @@ func (j *Journal) Record(e Entry) error {
 	defer j.mu.Unlock()
 	j.spent = append(j.spent, cost{e.Time, e.Bytes})
 	path := verdicts(j.dir)
-	if info, err := os.Stat(path); err == nil && info.Size()+int64(len(line)) > maxFile {
+	if info, err := os.Stat(path); err == nil && info.Size()+1+int64(len(line)) > maxFile { // 1: see appendTo
 		if err := os.Rename(path, older(j.dir)); err != nil {
 			return fmt.Errorf("begin a new journal file: %w", err)
 		}
@@ -130,28 +130,27 @@ func (j *Journal) Record(e Entry) error {
 func verdicts(dir string) string { return filepath.Join(dir, "verdicts") }
 func older(dir string) string    { return filepath.Join(dir, "verdicts.old") }
 
+// appendTo appends a line. One before it that was cut, by a crash or a full
+// disk, is ended first, so that this one stands alone.
 func appendTo(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	_, err = f.Write(b)
+	var last [1]byte
+	info, err := f.Stat()
+	if err == nil && info.Size() > 0 {
+		if _, err = f.ReadAt(last[:], info.Size()-1); err == nil && last[0] != '\n' {
+			b = append([]byte{'\n'}, b...)
+		}
+	}
+	if err == nil {
+		_, err = f.Write(b)
+	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
 	return nil
-}
-
-// mend ends a line that a crash has cut, so that the next one stands alone.
-func (j *Journal) mend() error {
-	raw, err := os.ReadFile(verdicts(j.dir))
-	if errors.Is(err, fs.ErrNotExist) || len(raw) == 0 || raw[len(raw)-1] == '\n' {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open journal: %w", err)
-	}
-	return appendTo(verdicts(j.dir), []byte{'\n'})
 }
 
 // Spent is how many bytes the verdicts of the last 24 hours have cost.

@@ -241,6 +241,31 @@ func TestTornLineIsSkippedAndTheNextStandsAlone(t *testing.T) {
 	}
 }
 
+func TestALineThatAFullDiskCutIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	e := journal.NewEntry(time.Now(), 1, sampling.Verdict{State: sampling.Available})
+	if err := j.Record(e); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "verdicts")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(raw, raw[:20]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.Index = 2
+	if err := j.Record(e); err != nil { // without opening it anew
+		t.Fatal(err)
+	}
+	got, err := journal.History(dir)
+	if err != nil || len(got) != 2 || got[1].Index != 2 {
+		t.Errorf("history %v, %v", got, err)
+	}
+}
+
 func TestSpentIsWhatTheLastDayCost(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	j := open(t, dir)

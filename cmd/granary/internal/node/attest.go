@@ -124,6 +124,19 @@ func (n *Node) seat(index uint64) (int, []ledger.Validator) {
 	return slices.IndexFunc(set, func(v ledger.Validator) bool { return v.Consensus == own }), set
 }
 
+// kept is the pieces of an announced block that a validator would keep if its
+// owner gave it up: all until it is certified.
+func (n *Node) kept(b *blobstore.Block) erasure.PieceSet {
+	certified := false
+	if err := n.chain.View(func(s *ledger.State) {
+		known, err := s.Block(b.ID())
+		certified = err == nil && known.Certified
+	}); err != nil || !certified {
+		return erasure.AllPieces(b.Geometry().Pieces())
+	}
+	return n.validatorShare(b)
+}
+
 // validatorShare is the pieces of a certified block that we keep: by the set
 // that certified it.
 func (n *Node) validatorShare(b *blobstore.Block) erasure.PieceSet {

@@ -40,6 +40,7 @@ func (n *Node) openLedger(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		n.share = n.kept
 		n.host.Serve(lightService, func(_ context.Context, _ peer.ID, req []byte) []byte {
 			return light.Serve(n.chain, req)
 		})

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -22,3 +24,15 @@ func Gather(ctx context.Context, b *blobstore.Block, holders map[peer.ID]kad.Hel
 	}
 	return g.run(ctx, func() swarm.Status { return st })
 }
+
+// Holders are those that a fetch knows.
+type Holders struct{ g *gather }
+
+// NewHolders returns none.
+func NewHolders(b *blobstore.Block) Holders { return Holders{newGather(b, nil)} }
+
+// Heard notes what a holder says.
+func (h Holders) Heard(p peer.ID, hello kad.Hello) { h.g.heard(p, hello) }
+
+// Known lists who is remembered.
+func (h Holders) Known() []peer.ID { return slices.Collect(maps.Keys(h.g.holders)) }

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -40,6 +42,7 @@ type gather struct {
 
 	mu      sync.Mutex
 	holders map[peer.ID]*rowHolder // guarded by mu
+	liars   map[peer.ID]bool       // guarded by mu: sent what is not the row
 	read    int64                  // guarded by mu: bytes of rows that came
 }
 
@@ -48,11 +51,11 @@ type rowHolder struct {
 	has   erasure.PieceSet
 	lacks map[int]bool // rows it did not have after all
 	after time.Time    // not to be asked before
-	lied  bool
+	from  netip.Prefix // its network, as crowded knows them; zero: not known
 }
 
 func newGather(b *blobstore.Block, row func(context.Context, peer.ID, int) ([]byte, []erasure.Root, error)) *gather {
-	return &gather{block: b, row: row, after: gatherAfter, holders: map[peer.ID]*rowHolder{}}
+	return &gather{block: b, row: row, after: gatherAfter, holders: map[peer.ID]*rowHolder{}, liars: map[peer.ID]bool{}}
 }
 
 // heard notes what a holder says it has.
@@ -67,10 +70,43 @@ func (g *gather) heard(p peer.ID, hello kad.Hello) {
 		h.has = has
 		return
 	}
-	if len(g.holders) >= gatherHolders {
+	if g.liars[p] {
 		return
 	}
-	g.holders[p] = &rowHolder{has: has, lacks: map[int]bool{}}
+	g.holders[p] = &rowHolder{has: has, lacks: map[int]bool{}, from: network(hello.Torrent.Addr())}
+	if len(g.holders) > gatherHolders {
+		delete(g.holders, g.crowded())
+	}
+}
+
+// network is the part of the internet that one owner may have all of: the /24
+// of an IPv4 address, the /48 of an IPv6 one.
+func network(ip netip.Addr) netip.Prefix {
+	bits := 24
+	if ip = ip.Unmap(); ip.Is6() {
+		bits = 48
+	}
+	p, _ := ip.Prefix(bits) // zero for the zero address
+	return p
+}
+
+// crowded is a holder, at random, of the network that has the most of them:
+// peer IDs are free, so that whoever wants can be the first hundred to come, but
+// networks are not. g.mu is held.
+func (g *gather) crowded() peer.ID {
+	of := map[netip.Prefix][]peer.ID{}
+	most := 0
+	for p, h := range g.holders {
+		of[h.from] = append(of[h.from], p)
+		most = max(most, len(of[h.from]))
+	}
+	var all []peer.ID
+	for _, list := range of {
+		if len(list) == most {
+			all = append(all, list...)
+		}
+	}
+	return all[rand.IntN(len(all))]
 }
 
 // run gathers rows while those at hand and those that swarm offers are too few,
@@ -130,7 +166,7 @@ func (g *gather) choose(st swarm.Status) []rowAsk {
 			}
 			ask := rowAsk{row: row}
 			for id, h := range g.holders {
-				if h.lied || h.lacks[row] || now.Before(h.after) || !h.has.Has(p) || load[h] >= gatherPerPeer {
+				if g.liars[id] || h.lacks[row] || now.Before(h.after) || !h.has.Has(p) || load[h] >= gatherPerPeer {
 					continue
 				}
 				if ask.from == nil || load[h] < load[ask.from] {
@@ -176,7 +212,7 @@ func (g *gather) judge(a rowAsk, err error) {
 	case isWrong && wrong.Reason == "combination":
 		a.from.lacks[a.row] = true // it fits its path: the publisher's fault
 	case isWrong, errors.Is(err, kad.ErrProtocol):
-		a.from.lied = true
+		g.liars[a.peer] = true
 	case errors.Is(err, kad.ErrNotHeld):
 		a.from.lacks[a.row] = true
 	default: // busy, or gone, or our own store's trouble, which the swarm meets as well

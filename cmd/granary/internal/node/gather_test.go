@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -97,6 +100,34 @@ func TestScatteredRowsAreGathered(t *testing.T) {
 	got, err := io.ReadAll(empty.Content())
 	if err != nil || !bytes.Equal(got, content) {
 		t.Errorf("content differs, or %v", err)
+	}
+}
+
+// TestACrowdDoesNotKeepOthersOut has one network send holders by the hundred
+// before honest ones come.
+func TestACrowdDoesNotKeepOthersOut(t *testing.T) {
+	_, whole, _ := publishedBlock(t, 20)
+	hello := func(ip netip.Addr) kad.Hello {
+		return kad.Hello{Known: true, Held: erasure.AllPieces(whole.Geometry().Pieces()).Bytes(), Torrent: netip.AddrPortFrom(ip, 1)}
+	}
+	h := node.NewHolders(whole)
+	for i := range 1000 {
+		h.Heard(peer.ID(fmt.Sprint("sybil", i)), hello(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})))
+	}
+	for i := range 20 {
+		h.Heard(peer.ID(fmt.Sprint("honest", i)), hello(netip.AddrFrom4([4]byte{203, 0, byte(i), 1})))
+	}
+	for i := range 1000 {
+		h.Heard(peer.ID(fmt.Sprint("more", i)), hello(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})))
+	}
+	known := h.Known()
+	if len(known) != 128 {
+		t.Errorf("%d holders are remembered, want 128", len(known))
+	}
+	for i := range 20 {
+		if !slices.Contains(known, peer.ID(fmt.Sprint("honest", i))) {
+			t.Errorf("honest %d was crowded out", i)
+		}
 	}
 }
 

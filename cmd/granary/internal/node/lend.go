@@ -126,9 +126,14 @@ func (n *Node) lendDisk(ctx context.Context) {
 		case <-n.lend:
 		case <-time.After(every):
 		}
-		if err := n.lendRound(ctx); err != nil && ctx.Err() == nil {
+		round, stop := context.WithCancel(ctx)
+		n.mu.Lock()
+		n.stopLending = stop
+		n.mu.Unlock()
+		if err := n.lendRound(round); err != nil && round.Err() == nil {
 			n.log.Warn("no piece was taken in", "err", err)
 		}
+		stop()
 	}
 }
 

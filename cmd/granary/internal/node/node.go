@@ -101,10 +101,12 @@ type Node struct {
 	answering []peer.ID                // guarded by mu: who stands in the DHT as answering for the ledger
 	fetching  map[erasure.ID]int       // guarded by mu: blocks that somebody is at, which are not dropped
 	postponed map[erasure.ID]time.Time // guarded by mu: until when damaged blocks are not scrubbed again
+	idleErr   error                    // guarded by mu: of the last look
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
 	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
 
-	lend chan struct{} // what is lent was changed
+	lend        chan struct{}      // what is lent was changed
+	stopLending context.CancelFunc // guarded by mu: ends the round under way, if any
 
 	switching sync.Mutex // held while working for others is switched
 
@@ -157,7 +159,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
-		UploadRate: cfg.UploadRate - sampleShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
+		UploadRate: torrentShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
 		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.volume.spend,
 		Sources: cfg.Sources,
 		Banned:  n.bans.addresses(),
@@ -166,7 +168,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.idle = n.whyIdle()
+	n.idle, n.idleErr = n.whyIdle()
 	n.swarm.Serve(n.idle == "")
 	n.host, err = kad.Open(ctx, kad.Config{
 		Chain: cfg.Genesis.ChainID, Key: cfg.Identity, IP: cfg.IP, Port: cfg.Port,
@@ -191,7 +193,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 
 // sampleShare is the part of an upload limit, in bytes per second, that is kept
 // for those who sample and read the ledger; torrents have the rest.
-func sampleShare(upload int64) int64 { return upload * 3 / 10 }
+// Neither part of a limit is 0, which would be none.
+func sampleShare(upload int64) int64 { return min(upload, max(upload*3/10, 1)) }
+
+func torrentShare(upload int64) int64 { return min(upload, max(upload-sampleShare(upload), 1)) }
 
 // resume seeds what the store holds, takes up unfinished custody, and begins
 // to follow the ledger.

@@ -109,8 +109,12 @@ func (s *Shelf) notOwed(b *blobstore.Block) int64 {
 	if b.Note(noteIndex) == nil {
 		return b.Bytes()
 	}
+	owed := s.owed
+	if s.share != nil {
+		owed = s.share
+	}
 	rest := b.Held()
-	for p := range s.owed(b).All() {
+	for p := range owed(b).All() {
 		rest.Remove(p)
 	}
 	return int64(b.Geometry().RowsIn(rest)) * erasure.RowSize

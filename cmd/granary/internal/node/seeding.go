@@ -34,7 +34,8 @@ type Hours interface {
 // done in any case.
 type Seeding struct {
 	On    bool   `json:"on"`
-	Why   string `json:"why,omitempty"` // why not: "off", "hours" or "volume"
+	Why   string `json:"why,omitempty"` // why not: "off", "hours", "volume" or "error"
+	Err   string `json:"error,omitempty"`
 	Hours string `json:"hours,omitempty"`
 }
 
@@ -43,6 +44,9 @@ func (n *Node) Seeding() Seeding {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Seeding{On: n.idle == "", Why: n.idle}
+	if n.idleErr != nil && n.idle == idleError {
+		s.Err = n.idleErr.Error()
+	}
 	if n.cfg.Hours != nil {
 		s.Hours = n.cfg.Hours.String()
 	}
@@ -104,20 +108,23 @@ func (n *Node) watchClock(ctx context.Context) {
 func (n *Node) reconsider() {
 	n.switching.Lock()
 	defer n.switching.Unlock()
-	why := n.whyIdle()
+	why, err := n.whyIdle()
 	n.mu.Lock()
 	was := n.idle
-	n.idle = why
+	n.idle, n.idleErr = why, err
 	if why != "" && was == "" {
 		for _, p := range n.pending {
 			p.stop() // perform puts the task back
+		}
+		if n.stopLending != nil {
+			n.stopLending()
 		}
 	}
 	n.mu.Unlock()
 	if (why == "") == (was == "") {
 		return
 	}
-	n.log.Info("seeding switched", "on", why == "", "why", why)
+	n.log.Info("seeding switched", "on", why == "", "why", why, "err", err)
 	n.swarm.Serve(why == "")
 	if err := n.host.ShowCustody(why == ""); err != nil {
 		n.log.Warn("custody not shown or hidden", "err", err)
@@ -128,21 +135,30 @@ func (n *Node) reconsider() {
 	n.launch()
 }
 
-// whyIdle is why the node should not work for others: "" if it should.
-func (n *Node) whyIdle() string {
+// idleError is why a node is idle that cannot find out whether it should be.
+const idleError = "error"
+
+// whyIdle is why the node should not work for others: "" if it should. What
+// cannot be found out is taken for a no.
+func (n *Node) whyIdle() (why string, err error) {
 	if n.cfg.Validator != nil {
-		return ""
+		return "", nil
 	}
-	_, err := os.Stat(filepath.Join(n.cfg.Dir, offFile))
+	_, err = os.Stat(filepath.Join(n.cfg.Dir, offFile))
+	spent := n.volume.spent()
 	switch {
 	case err == nil:
-		return "off"
+		return "off", nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return idleError, err
 	case n.cfg.Hours != nil && !n.cfg.Hours.Open(time.Now()):
-		return "hours"
-	case n.volume.spent() != nil:
-		return "volume"
+		return "hours", nil
+	case errors.Is(spent, ErrVolume):
+		return "volume", nil
+	case spent != nil:
+		return idleError, spent
 	}
-	return ""
+	return "", nil
 }
 
 // provide names us in the DHT as a holder of the whole block b, if we are one

@@ -19,6 +19,10 @@ type Shelf struct {
 	// passing says that a one-shot command has the home: it does not know what
 	// the home's own node owes, a validator's share above all.
 	passing bool
+
+	// share is what a validator keeps of an announced block; nil: not known, or
+	// the home is none's.
+	share func(*blobstore.Block) erasure.PieceSet
 }
 
 // NewShelf shows the blocks of an open store. groups is the home's custody,

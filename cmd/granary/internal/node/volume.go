@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type volume struct {
 
 	mu     sync.Mutex
 	used   Traffic // guarded by mu
+	other  []month // guarded by mu: of other months, as a clock that is set shows them
 	booked int64   // guarded by mu: bytes that the file says are used
 	err    error   // guarded by mu: why the file cannot be written; then nothing passes
 }
@@ -45,18 +47,27 @@ type volume struct {
 // traffic is the file. Booked is at least Sent + Received, and equal to it
 // after a clean stop.
 type traffic struct {
+	month
+	Booked int64   `json:"booked"`
+	Other  []month `json:"other,omitempty"`
+}
+
+// month is what one month took.
+type month struct {
 	Month    string `json:"month"`
 	Sent     int64  `json:"sent"`
 	Received int64  `json:"received"`
-	Booked   int64  `json:"booked"`
 }
+
+// maxMonths bounds the other months that are remembered: those used last.
+const maxMonths = 12
 
 func openVolume(path string, limit int64, now func() time.Time) (*volume, error) {
 	v := &volume{path: path, limit: limit, now: now, portion: 64 << 20}
 	if limit > 0 {
 		v.portion = min(max(limit/1000, 1<<20), v.portion)
 	}
-	v.used = Traffic{Month: v.month(), Limit: limit}
+	v.used = Traffic{Month: v.thisMonth(), Limit: limit}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, nil
@@ -65,20 +76,25 @@ func openVolume(path string, limit int64, now func() time.Time) (*volume, error)
 	if err == nil {
 		err = json.Unmarshal(raw, &f)
 	}
+	for _, m := range f.Other {
+		if err == nil && (m.Sent < 0 || m.Received < 0) {
+			err = errors.New("its numbers contradict each other")
+		}
+	}
 	if err == nil && (f.Sent < 0 || f.Received < 0 || f.Booked < f.Sent+f.Received) {
 		err = errors.New("its numbers contradict each other")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s (delete it to count this month from zero): %w", path, err)
 	}
-	if f.Month == v.used.Month {
-		// What was booked and perhaps not used counts as sent.
-		v.used.Sent, v.used.Received, v.booked = f.Booked-f.Received, f.Received, f.Booked
-	}
+	// What was booked and perhaps not used counts as sent.
+	v.used = Traffic{Month: f.Month, Sent: f.Booked - f.Received, Received: f.Received, Limit: limit}
+	v.booked, v.other = f.Booked, f.Other
+	v.turn()
 	return v, nil
 }
 
-func (v *volume) month() string { return v.now().Format("2006-01") }
+func (v *volume) thisMonth() string { return v.now().Format("2006-01") }
 
 // spend is swarm.Config.Spend.
 func (v *volume) spend(sent, received int) error {
@@ -101,17 +117,29 @@ func (v *volume) spend(sent, received int) error {
 	return v.err
 }
 
-// turn begins a new month. v.mu is held.
+// turn begins a new month, or goes on with an old one: the clock may be set
+// back, and forth again, and no month may have more than its own. v.mu is held.
 func (v *volume) turn() {
-	if month := v.month(); month != v.used.Month {
-		v.used = Traffic{Month: month, Limit: v.limit}
-		v.booked = 0
+	now := v.thisMonth()
+	if now == v.used.Month {
+		return
 	}
+	if v.used.Sent+v.used.Received > 0 {
+		v.other = append(v.other, month{v.used.Month, v.used.Sent, v.used.Received})
+		v.other = v.other[max(0, len(v.other)-maxMonths):]
+	}
+	v.used, v.booked = Traffic{Month: now, Limit: v.limit}, 0
+	v.other = slices.DeleteFunc(v.other, func(m month) bool {
+		if m.Month == now {
+			v.used.Sent, v.used.Received = m.Sent, m.Received
+		}
+		return m.Month == now
+	})
 }
 
 // book writes that so many bytes are used. v.mu is held.
 func (v *volume) book(bytes int64) error {
-	raw, err := json.Marshal(traffic{v.used.Month, v.used.Sent, v.used.Received, bytes})
+	raw, err := json.Marshal(traffic{month{v.used.Month, v.used.Sent, v.used.Received}, bytes, v.other})
 	if err != nil {
 		return err
 	}

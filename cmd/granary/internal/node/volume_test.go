@@ -90,10 +90,45 @@ func TestVolumeIsCountedWithoutALimit(t *testing.T) {
 	}
 }
 
+func TestSettingTheClockGivesNoMonthMore(t *testing.T) {
+	const limit = 1 << 20
+	path := filepath.Join(t.TempDir(), "traffic.json")
+	c := &calendar{time.Date(2026, 11, 20, 12, 0, 0, 0, time.Local)}
+	v := openVolume(t, path, limit, c)
+	spend := func(bytes int) error { return v.Spend(bytes, 0) }
+	reopen := func() {
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		v = openVolume(t, path, limit, c)
+	}
+	for range 2 {
+		for _, month := range []time.Month{11, 9, 12} {
+			c.at = time.Date(2026, month, 20, 12, 0, 0, 0, time.Local)
+			if err := spend(400 << 10); err != nil {
+				t.Fatalf("%v: %v", month, err)
+			}
+			if month == 9 {
+				reopen()
+			}
+		}
+		reopen()
+	}
+	for _, month := range []time.Month{11, 9, 12} {
+		c.at = time.Date(2026, month, 20, 12, 0, 0, 0, time.Local)
+		if err := spend(400 << 10); !errors.Is(err, node.ErrVolume) {
+			t.Errorf("%v: got %v, want ErrVolume", month, err)
+		}
+		if got := v.Traffic().Sent; got != 800<<10 {
+			t.Errorf("%v: %d bytes sent", month, got)
+		}
+	}
+}
+
 func TestADamagedVolumeIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "traffic.json")
 	c := &calendar{time.Now()}
-	for _, text := range []string{"", "{", `{"month":"2026-11","sent":5,"received":5,"booked":9}`, `{"month":"2026-11","sent":-5,"received":5,"booked":9}`} {
+	for _, text := range []string{"", "{", `{"month":"2026-11","sent":5,"received":5,"booked":9}`, `{"month":"2026-11","sent":5,"received":5,"booked":10,"other":[{"sent":-1}]}`, `{"month":"2026-11","sent":-5,"received":5,"booked":9}`} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
