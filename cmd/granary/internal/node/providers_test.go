@@ -41,6 +41,10 @@ func TestLedgerIsReadFromWhomTheDHTNames(t *testing.T) {
 	genesis.Validators = []ledger.Validator{{
 		Name: "validator", Power: 1, Consensus: ledger.KeyOf(key("consensus")), Attest: ledger.KeyOf(key("attest")), Peer: ledger.PeerID(id),
 	}}
+	v := &genesis.Validators[0]
+	if v.Proof, err = ledger.Prove(genesis.ChainID, v.Consensus, key("attest")); err != nil {
+		t.Fatal(err)
+	}
 	var b [2]byte
 	rand.Read(b[:])
 	ip := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{127, 100 + b[0]%100, b[1], i}) }
@@ -66,7 +70,7 @@ func TestLedgerIsReadFromWhomTheDHTNames(t *testing.T) {
 	}
 	full := open(node.Config{
 		Identity: key("full"), IP: ip(2), Bootstrap: st.Addrs,
-		Validator: &node.Validator{Consensus: key("no validator's"), Peers: []string{fmt.Sprintf("%s@%s:%d", chain.NodeID(key("validator")), ip(1), port)}},
+		Validator: &node.Validator{Consensus: key("no validator's"), Peers: []string{fmt.Sprintf("%s@%s:%d", chain.NodeID(ledger.KeyOf(key("validator"))), ip(1), port)}},
 	})
 	reader := open(node.Config{Identity: key("reader"), IP: ip(3), Bootstrap: st.Addrs})
 	until := func(what string, so func(full, reader node.Status) bool) {
