@@ -2,7 +2,6 @@ package ledger_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -45,93 +44,6 @@ func shares(set []ledger.Validator, g erasure.Geometry) []erasure.PieceSet {
 		out[v] = ledger.Share(testChain, set, v, g)
 	}
 	return out
-}
-
-func rowsOf(g erasure.Geometry, all []erasure.PieceSet, who []bool) int {
-	union := erasure.NewPieceSet(g.Pieces())
-	for v, in := range who {
-		if in {
-			union.Union(all[v])
-		}
-	}
-	return g.RowsIn(union)
-}
-
-// TestAnyThirdOfThePowerHoldsKRows searches for a coalition that does not: from
-// random starts it adds whoever brings the fewest new rows for their power, and
-// then exchanges members for as long as that helps.
-func TestAnyThirdOfThePowerHoldsKRows(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	closest := 2.0
-	for _, shape := range []string{"equal", "zipf", "one large"} {
-		for _, n := range []int{4, 5, 7, 10, 19, 40, 100} {
-			for _, k := range []int{200, 256, 257, 513, 16384} {
-				set, g := validators(powersOf(shape, n)...), geometry(t, k)
-				all := shares(set, g)
-				least := g.Rows()
-				for range 3 {
-					least = min(least, weakestThird(rng, set, g, all))
-				}
-				closest = min(closest, float64(least)/float64(g.K()))
-				if least < g.K() {
-					t.Errorf("%s, %d validators, k %d: a third of the power holds %d rows", shape, n, k, least)
-				}
-			}
-		}
-	}
-	t.Logf("the weakest third found holds %.2f × k rows", closest)
-}
-
-// weakestThird returns the fewest rows that a found third of the power holds.
-func weakestThird(rng *rand.Rand, set []ledger.Validator, g erasure.Geometry, all []erasure.PieceSet) int {
-	total := ledger.Power(set)
-	who := make([]bool, len(set))
-	union := erasure.NewPieceSet(g.Pieces())
-	join := func(v int) {
-		who[v] = true
-		union.Union(all[v])
-	}
-	power := func() (sum int64) {
-		for v, in := range who {
-			if in {
-				sum += set[v].Power
-			}
-		}
-		return sum
-	}
-	join(rng.IntN(len(set)))
-	for power()*3 < total {
-		best, bestCost := -1, 0.0
-		for v := range set {
-			if who[v] {
-				continue
-			}
-			added := 0
-			for p := range all[v].All() {
-				if !union.Has(p) {
-					added++
-				}
-			}
-			if cost := float64(added) / float64(set[v].Power) * (1 + rng.Float64()/100); best < 0 || cost < bestCost {
-				best, bestCost = v, cost
-			}
-		}
-		join(best)
-	}
-	least := rowsOf(g, all, who)
-	for range 60 { // exchange one member for one outsider
-		in, out := rng.IntN(len(set)), rng.IntN(len(set))
-		if !who[in] || who[out] {
-			continue
-		}
-		who[in], who[out] = false, true
-		if rows := rowsOf(g, all, who); power()*3 >= total && rows <= least {
-			least = rows
-		} else {
-			who[in], who[out] = true, false
-		}
-	}
-	return least
 }
 
 func TestSharesOfTheSmallAndTheLarge(t *testing.T) {

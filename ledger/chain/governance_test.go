@@ -85,6 +85,18 @@ func TestValidatorsComeAndGo(t *testing.T) {
 	if err != nil || len(set) != 4 || set[3].Name != fifth.Name {
 		t.Errorf("validators %+v, %v", set, err)
 	}
+	former, err := cl.Former(t.Context(), 8)
+	if err != nil || len(former) != 1 || former[0].Consensus != n.genesis.Validators[3].Consensus {
+		t.Errorf("former validators %+v, %v", former, err)
+	}
+	// What was certified while it was one, it owes still, and by the shares of then.
+	if err := n.nodes[4].View(func(s *ledger.State) {
+		if set, err := s.SetOf(index); err != nil || len(set) != 5 || set[3].Consensus != former[0].Consensus {
+			t.Errorf("set of an old block %+v, %v", set, err)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
 }
 
 func (n *network) nonce(i, validator int) uint64 {

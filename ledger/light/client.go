@@ -111,6 +111,8 @@ type Client struct {
 	liars   map[string]error // guarded by mu: what each was caught with
 	trusted *trusted         // guarded by mu: nil until the first Update; what it points to stays
 	forked  error            // guarded by mu: ErrForked once seen
+
+	sets map[uint64][]ledger.Validator // guarded by mu: validator sets that were proven, by number
 }
 
 // Open returns a client that trusts what cfg says. It asks nobody yet: give it
@@ -127,6 +129,7 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 		cfg: cfg, via: via, store: store{cfg.Dir},
 		logger: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		liars:  make(map[string]error),
+		sets:   make(map[uint64][]ledger.Validator),
 	}
 	var err error
 	if c.trusted, err = c.store.load(cfg.Genesis.ChainID); err != nil {

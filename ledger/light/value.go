@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"granary/ledger"
 )
@@ -84,13 +85,63 @@ func (c *Client) Network(ctx context.Context) ([]ledger.Validator, ledger.Params
 	if err != nil {
 		return nil, params, err
 	}
-	// A set never changes, so it does not matter if the head has moved on.
+	set, err := c.set(ctx, number)
+	return set, params, err
+}
+
+// maxSets is how many validator sets a client remembers.
+const maxSets = 32
+
+// set returns a validator set, proven. It never changes, so it does not matter if
+// the head has moved on, and it is asked for once.
+func (c *Client) set(ctx context.Context, number uint64) ([]ledger.Validator, error) {
+	c.mu.Lock()
+	set, known := c.sets[number]
+	c.mu.Unlock()
+	if known {
+		return slices.Clone(set), nil
+	}
 	value, err := c.Value(ctx, ledger.SetKey(number))
 	if err != nil {
-		return nil, params, err
+		return nil, err
 	}
-	set, err := ledger.ParseValidators(value)
-	return set, params, err
+	if set, err = ledger.ParseValidators(value); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sets) >= maxSets {
+		clear(c.sets)
+	}
+	c.sets[number] = set
+	return slices.Clone(set), nil
+}
+
+// Former returns those who are validators no more, but were in one of the last
+// sets before the present one: those who left last first, each once, proven. What
+// they attested they owe until its keep ends.
+func (c *Client) Former(ctx context.Context, sets int) ([]ledger.Validator, error) {
+	_, number, err := c.network(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, err := c.set(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	var former []ledger.Validator
+	for back := uint64(1); back <= min(number, uint64(sets)); back++ {
+		set, err := c.set(ctx, number-back)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range set {
+			if !slices.ContainsFunc(known, func(o ledger.Validator) bool { return o.Consensus == v.Consensus }) {
+				known, former = append(known, v), append(former, v)
+			}
+		}
+	}
+	return former, nil
 }
 
 // Proposals returns what validators of a set have put to the vote, proven: for

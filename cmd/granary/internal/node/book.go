@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"granary/ledger"
 	"granary/ledger/chain"
 	"granary/ledger/light"
 	"granary/sampling/kad"
@@ -75,8 +76,15 @@ func (n *Node) meet(ctx context.Context, size uint64) {
 		}
 		return
 	}
+	former, err := n.light.Former(ctx, formerSets)
+	if err != nil && ctx.Err() == nil {
+		n.log.Debug("former validators not learnt", "err", err)
+	}
 	n.mu.Lock()
 	n.met.set, n.met.size, n.met.at = set, size, time.Now()
+	if err == nil {
+		n.met.former = former[:min(len(former), maxFormer)]
+	}
 	n.mu.Unlock()
 	n.light.SetPeers(n.providers()...)
 }
@@ -90,6 +98,26 @@ func (n *Node) validators() []peer.ID {
 	if set == nil {
 		set = n.cfg.Genesis.Validators
 	}
+	return n.peersOf(set)
+}
+
+const (
+	// formerSets is how many earlier sets of validators are looked at for those who
+	// have left, and maxFormer how many of these are asked for blocks.
+	formerSets = 16
+	maxFormer  = 32
+)
+
+// keepers are the peers who may hold pieces by the ledger's word: the validators,
+// then those who were, and owe what they attested until its keep ends.
+func (n *Node) keepers() []peer.ID {
+	n.mu.Lock()
+	former := n.met.former
+	n.mu.Unlock()
+	return append(n.validators(), n.peersOf(former)...)
+}
+
+func (n *Node) peersOf(set []ledger.Validator) []peer.ID {
 	var all []peer.ID
 	for _, v := range set {
 		if p, err := peer.IDFromBytes(v.Peer); err == nil && p != n.host.ID() {

@@ -202,7 +202,7 @@ func (n *Node) accept(ctx context.Context, t task) (*blobstore.Block, error) {
 }
 
 // sources is whom to ask first for an announced block: those that its
-// publisher named, then the validators.
+// publisher named, then the validators, and those who were.
 func (n *Node) sources(named []ledger.PeerID) []peer.ID {
 	var all []peer.ID
 	for _, raw := range named {
@@ -210,7 +210,7 @@ func (n *Node) sources(named []ledger.PeerID) []peer.ID {
 			all = append(all, p)
 		}
 	}
-	return append(all, n.validators()...)
+	return append(all, n.keepers()...)
 }
 
 // keepShare takes up the custody of a stored block again.

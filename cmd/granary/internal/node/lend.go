@@ -226,7 +226,7 @@ func (n *Node) takeIn(ctx context.Context, b *blobstore.Block, want erasure.Piec
 	if err != nil {
 		return err
 	}
-	defer n.supply(ctx, t, b.ID(), supplies{first: n.validators()})()
+	defer n.supply(ctx, t, b.ID(), supplies{first: n.keepers()})()
 	ctx, cancel := n.patient(ctx, b, defaultPatience)
 	defer cancel()
 	if err := t.Fetch(ctx, want); err != nil {

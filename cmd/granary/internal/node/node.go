@@ -93,9 +93,10 @@ type Node struct {
 	closed   bool                   // guarded by mu: no new background work
 	abstains string                 // guarded by mu: why this validator cannot attest; empty: it can
 	met      struct {               // guarded by mu: the validators, as of a size of the log and a time
-		set  []ledger.Validator
-		size uint64
-		at   time.Time
+		set    []ledger.Validator
+		former []ledger.Validator // who left lately
+		size   uint64
+		at     time.Time
 	}
 
 	answering []peer.ID                // guarded by mu: who stands in the DHT as answering for the ledger

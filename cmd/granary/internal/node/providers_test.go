@@ -38,8 +38,12 @@ func TestLedgerIsReadFromWhomTheDHTNames(t *testing.T) {
 	}
 	genesis := ledger.Genesis{ChainID: "granary-test", Time: time.Now().UTC().Truncate(time.Second), Params: ledger.DevnetParams()}
 	genesis.Params.Heartbeat = time.Second
+	proof, err := ledger.Prove(genesis.ChainID, ledger.KeyOf(key("consensus")), key("attest"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	genesis.Validators = []ledger.Validator{{
-		Name: "validator", Power: 1, Consensus: ledger.KeyOf(key("consensus")), Attest: ledger.KeyOf(key("attest")), Peer: ledger.PeerID(id),
+		Name: "validator", Power: 1, Consensus: ledger.KeyOf(key("consensus")), Attest: ledger.KeyOf(key("attest")), Proof: proof, Peer: ledger.PeerID(id),
 	}}
 	v := &genesis.Validators[0]
 	if v.Proof, err = ledger.Prove(genesis.ChainID, v.Consensus, key("attest")); err != nil {

@@ -233,7 +233,7 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 	if err != nil {
 		return err
 	}
-	defer n.supply(ctx, t, b.ID(), supplies{first: n.validators()})()
+	defer n.supply(ctx, t, b.ID(), supplies{first: n.keepers()})()
 	fetch := func(get func(context.Context) error) error {
 		limited, cancel := n.patient(ctx, b, patience)
 		defer cancel()
@@ -290,7 +290,7 @@ func (n *Node) rebuild(ctx context.Context, b *blobstore.Block) error {
 func (n *Node) redescribe(ctx context.Context, id erasure.ID, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	bundle, err := n.lookUp(ctx, id, n.validators(), nil)
+	bundle, err := n.lookUp(ctx, id, n.keepers(), nil)
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		target.Scratch = f
 	}
 	report.to(Progress{Stage: "sample", Text: "asking for rows"})
-	f := n.host.NewFinder(ctx, n.validators())
+	f := n.host.NewFinder(ctx, n.keepers())
 	defer f.Close()
 	s := sampling.New(f, f, sampling.Config{RetryRound: n.cfg.Genesis.Params.RetryRound, Origin: f.Origin})
 	v.Verdict, err = s.Judge(ctx, target, func(ctx context.Context) *erasure.Bundle {
@@ -176,7 +176,7 @@ func (n *Node) bundle(ctx context.Context, id erasure.ID) (erasure.Bundle, error
 	if b, err := n.store.Block(id); err == nil && b.Bundle().Proof != nil {
 		return b.Bundle(), nil
 	}
-	return n.lookUp(ctx, id, n.validators(), nil)
+	return n.lookUp(ctx, id, n.keepers(), nil)
 }
 
 // control finds another certified block to compare with: the latest of the
