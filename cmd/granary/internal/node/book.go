@@ -25,7 +25,7 @@ type Validator struct {
 // The ledger's protocols as the host carries them.
 var (
 	lightService = kad.Service{Protocol: light.Protocol, MaxRequest: light.MaxRequest, MaxReply: light.MaxReply, Tokens: 4}
-	txService    = kad.Service{Protocol: light.TxProtocol, MaxRequest: light.MaxRequest, MaxReply: light.MaxReply, Tokens: 4}
+	txService    = kad.Service{Protocol: light.TxProtocol, MaxRequest: light.MaxRequest, MaxReply: 1 << 10, Tokens: 4}
 )
 
 // openLedger opens the chain of a validator and the light client through
