@@ -180,7 +180,8 @@ or that none runs. With --checkpoint only what it has verified of the ledger, as
 newcomers paste it into ` + "`granary init`" + `. With --metrics what it counts, in Prometheus' text
 format, which ` + "`granary node --http`" + ` also serves.
 
-Exit status: 0 shown, running or not; 64 no home; 75 no checkpoint yet.`,
+Exit status: 0 shown, running or not; 64 no home, or a flag that needs a running
+node; 75 no checkpoint yet.`,
 		Example: "  granary status --json",
 		GroupID: "node",
 		Args:    exactly(0),
@@ -306,6 +307,10 @@ func sampledWords(s node.Sampled) string {
 	for _, g := range s.Groups {
 		asked, verified = asked+g.Asked, verified+g.Verified
 	}
+	words := fmt.Sprintf("%s; %d of %d rows came", strings.Join(all, ", "), verified, asked)
+	if verified == asked {
+		return words
+	}
 	g := s.Groups[weakest]
-	return fmt.Sprintf("%s; %d of %d rows came, least in group %d: %d of %d", strings.Join(all, ", "), verified, asked, weakest, g.Verified, g.Asked)
+	return fmt.Sprintf("%s, least in group %d: %d of %d", words, weakest, g.Verified, g.Asked)
 }

@@ -14,12 +14,11 @@ import (
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/journal"
 	"granary/cmd/granary/internal/node"
-	"granary/ledger"
 	"granary/sampling"
 )
 
 func (a *app) watch() *cobra.Command {
-	var network, namespace string
+	var network string
 	var budget config.Size
 	var history bool
 	opt := node.WatchOptions{}
@@ -43,10 +42,9 @@ Exit status: 130 interrupted; 0 history printed; 8 the home is watched already;
 			if history {
 				return a.history(network)
 			}
-			if namespace != "" {
-				opt.Namespace = new(ledger.PublicKey)
-				if err := opt.Namespace.UnmarshalText([]byte(namespace)); err != nil {
-					return exit.Usagef("a namespace is a publisher key: `granary status` shows a home's own", "--namespace: %w", err)
+			if opt.Namespace != "" {
+				if err := node.CheckNamespace(opt.Namespace); err != nil {
+					return exit.Usagef("a namespace is a publisher key, as `granary status` shows a home's own, or a name that one owns", "--namespace: %w", err)
 				}
 			}
 			opt.Budget = int64(budget)
@@ -57,7 +55,7 @@ Exit status: 130 interrupted; 0 history printed; 8 the home is watched already;
 	}
 	verifyFlags(cmd, &opt.VerifyOptions)
 	s.AddHidden(cmd.Flags())
-	cmd.Flags().StringVar(&namespace, "namespace", "", "test only blocks of this publisher key (64 hex digits)")
+	cmd.Flags().StringVar(&opt.Namespace, "namespace", "", "test only blocks announced in it: a publisher key (64 hex digits) or a name")
 	cmd.Flags().Var(&budget, "budget", "bytes of rows in 24 hours, beyond which no test begins, e.g. 500MB; 0 for no limit")
 	cmd.Flags().BoolVar(&history, "history", false, "print the verdicts in this home's journal and exit")
 	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
@@ -72,6 +70,9 @@ func (a *app) watched(seen node.Watched) error {
 	}
 	if h := seen.Ledger; h != nil {
 		return a.ui.Step(seen, "%s  height %d, %d entries, root %.16s…%s", h.State, h.Height, h.Size, h.Root, waiting)
+	}
+	if seen.Paused != "" {
+		return a.ui.Step(seen, "paused  %s%s", seen.Paused, waiting)
 	}
 	r := *seen.Verdict
 	return a.ui.Step(seen, "%s  %.16s…  %s%s", r.Verdict, r.ID,
@@ -103,6 +104,9 @@ func (a *app) history(network string) error {
 	}
 	if entries == nil {
 		entries = []journal.Entry{}
+	}
+	if len(entries) == 0 {
+		a.ui.Note("this home's journal is empty: `granary verify` and `granary watch` write it")
 	}
 	return a.ui.Result(map[string]any{"verdicts": entries}, func(w io.Writer) {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -180,9 +180,7 @@ func verifyQuery(opt node.VerifyOptions) url.Values {
 func (c *Client) Watch(ctx context.Context, opt node.WatchOptions, emit func(node.Watched) error) error {
 	q := verifyQuery(opt.VerifyOptions)
 	q.Set("budget", strconv.FormatInt(opt.Budget, 10))
-	if opt.Namespace != nil {
-		q.Set("namespace", opt.Namespace.String())
-	}
+	q.Set("namespace", opt.Namespace)
 	body, err := c.do(ctx, http.MethodPost, "/v1/watch?"+q.Encode(), nil)
 	if err != nil {
 		return err

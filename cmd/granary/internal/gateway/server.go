@@ -252,12 +252,7 @@ func watchOptions(r *http.Request) (node.WatchOptions, error) {
 	if opt.Budget, err = strconv.ParseInt(r.URL.Query().Get("budget"), 10, 64); err != nil {
 		return opt, exit.Usagef("", "budget: %w", err)
 	}
-	if key := r.URL.Query().Get("namespace"); key != "" {
-		opt.Namespace = new(ledger.PublicKey)
-		if err := opt.Namespace.UnmarshalText([]byte(key)); err != nil {
-			return opt, exit.Usagef("", "namespace: %w", err)
-		}
-	}
+	opt.Namespace = r.URL.Query().Get("namespace")
 	return opt, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"granary/cmd/granary/internal/journal"
@@ -67,6 +68,16 @@ func (n *Node) Verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 	})
 }
 
+// offline says in one line why the ledger could not be read: when several
+// providers fail, each gives a line.
+func offline(err error) string {
+	first, rest, more := strings.Cut(err.Error(), "\n")
+	if more {
+		first = fmt.Sprintf("%s; and so for %d more", first, 1+strings.Count(rest, "\n"))
+	}
+	return fmt.Sprintf("%v: %s", ErrOffline, first)
+}
+
 // why is the reason of a verdict that is not available.
 func (v Verified) why() string {
 	if v.Err != "" {
@@ -116,7 +127,7 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 	look, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
 	if err := n.synced(look); err != nil && !errors.Is(err, light.ErrStale) {
-		v.Err = fmt.Sprintf("%v: %v", ErrOffline, err)
+		v.Err = offline(err)
 		return v, ctx.Err()
 	} else if err != nil {
 		v.Err = err.Error()
@@ -132,7 +143,7 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		return v, fmt.Errorf("%s: %w", id, err)
 	}
 	if err != nil {
-		v.Err, fresh = fmt.Sprintf("%v: %v", ErrOffline, err), false
+		v.Err, fresh = offline(err), false
 	}
 
 	report.to(Progress{Stage: "sample", Text: "asking for the description of " + id.Short()})

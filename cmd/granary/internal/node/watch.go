@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,15 +43,31 @@ const skipped sampling.Reason = "newer blocks used up the byte budget"
 // WatchOptions say which blocks to test; the zero value works.
 type WatchOptions struct {
 	VerifyOptions
-	Namespace *ledger.PublicKey // only blocks of this publisher; nil: all
-	Budget    int64             // bytes of rows in 24 hours, beyond which no test begins; 0: no limit
+	Namespace string // only blocks announced in it: a publisher's key in hex, or a name; "": all
+	Budget    int64  // bytes of rows in 24 hours, beyond which no test begins; 0: no limit
 }
 
-// Watched is one thing a watcher sees: a head of the ledger, or the verdict on
-// a block that was certified since it began.
+// CheckNamespace refuses what is neither a publisher's key in hex nor a name.
+func CheckNamespace(namespace string) error {
+	var key ledger.PublicKey
+	if key.UnmarshalText([]byte(namespace)) == nil {
+		return nil
+	}
+	return ledger.CheckName(namespace)
+}
+
+// within reports whether a record was announced in a namespace, or none is
+// asked for.
+func within(r ledger.Record, namespace string) bool {
+	return namespace == "" || r.Namespace == namespace || r.Namespace == "" && r.Publisher.String() == namespace
+}
+
+// Watched is one thing a watcher sees: a head of the ledger, the verdict on a
+// block that was certified since it began, or why it tests nothing now.
 type Watched struct {
 	Ledger  *LedgerStatus `json:"ledger,omitempty"`
 	Verdict *VerifyResult `json:"verdict,omitempty"`
+	Paused  string        `json:"paused,omitempty"`
 	Waiting int           `json:"waiting,omitempty"` // blocks whose test is yet to come
 }
 
@@ -99,6 +116,8 @@ type watcher struct {
 	opt   WatchOptions
 	emit  func(Watched)
 	state watchState
+
+	paused bool // for want of bytes, and that was said
 }
 
 // read takes the blocks that were certified since the last look into the
@@ -142,7 +161,7 @@ func (w *watcher) item(ctx context.Context, e ledger.Entry) (watchItem, bool, er
 		return watchItem{}, false, err
 	}
 	r := announced.Tx.Record
-	wanted := w.opt.Namespace == nil || r.Publisher == *w.opt.Namespace
+	wanted := within(r, w.opt.Namespace)
 	return watchItem{
 		Index: e.Outcome.Announcement, ID: idText(e.Outcome.ID), Due: w.n.schedule().graceEnds(r.Info, e.Time),
 	}, wanted, nil
@@ -164,9 +183,15 @@ func (w *watcher) trim() {
 // next removes from the backlog the newest block that is due, if the budget
 // has room for it.
 func (w *watcher) next(now time.Time) (watchItem, bool) {
-	if w.opt.Budget > 0 && w.n.tests.Spent(now) >= w.opt.Budget {
+	if spent := w.n.tests.Spent(now); w.opt.Budget > 0 && spent >= w.opt.Budget {
+		if !w.paused && len(w.state.Open) > 0 {
+			w.paused = true
+			w.emit(Watched{Waiting: len(w.state.Open), Paused: fmt.Sprintf(
+				"the byte budget is used up: %d of %d in the last 24 hours", spent, w.opt.Budget)})
+		}
 		return watchItem{}, false
 	}
+	w.paused = false
 	for i, item := range slices.Backward(w.state.Open) {
 		if !now.Before(item.Due) {
 			w.state.Open = slices.Delete(w.state.Open, i, i+1)
