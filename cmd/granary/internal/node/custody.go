@@ -231,8 +231,9 @@ func (n *Node) keepShare(b *blobstore.Block) {
 // block 1 MiB.
 const smallBlock = 64
 
-// fetchShare gets the pieces we owe by BitTorrent. When they are k rows or
-// more, any k rows are fetched and the rest is computed.
+// fetchShare gets the pieces we owe by BitTorrent, and rebuilds those that
+// nobody serves. When they are k rows or more, any k rows are fetched and the
+// rest is computed.
 func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledger.PeerID) error {
 	owed := n.owed(b)
 	if b.Held().Contains(owed) {
@@ -247,16 +248,9 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 	if err := n.roomFor(ctx, b, owed); err != nil {
 		return err
 	}
-	t, err := n.swarm.Add(b)
-	if err != nil {
-		return err
-	}
 	began := time.Now()
-	defer n.supply(ctx, t, b.ID(), supplies{first: n.sources(named)})()
-	ctx, cancel := n.patient(ctx, b, custodyPatience)
-	defer cancel()
-	if err := t.Fetch(ctx, owed); err != nil {
-		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	if err := (share{n, b, owed, named}).keep(ctx); err != nil {
+		return err
 	}
 	n.log.Info("share held", "block", b.ID().Short(), "pieces", b.Held().Count(), "dur", time.Since(began))
 	return n.seed(b)

@@ -113,7 +113,9 @@ type Node struct {
 
 	dropping sync.Mutex // held while room is made
 	coding   sync.Mutex // held while a block that we keep for others is decoded
-	watching sync.Mutex // held while Watch runs
+
+	rebuilding chan struct{} // has a place for one: who fetches a block to rebuild pieces that nobody serves
+	watching   sync.Mutex    // held while Watch runs
 }
 
 // Open starts a node: store, swarm, network, ledger, then the work that was
@@ -127,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if cfg.Faults != (Faults{}) && !cfg.Devnet {
 		return nil, errors.New("faults are accepted only with a devnet's network file")
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, lend: make(chan struct{}, 1), postponed: map[erasure.ID]time.Time{}, fetching: map[erasure.ID]int{}, news: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, log: cfg.Logger, pending: map[erasure.ID]pending{}, anyway: map[erasure.ID]int{}, lend: make(chan struct{}, 1), rebuilding: make(chan struct{}, 1), postponed: map[erasure.ID]time.Time{}, fetching: map[erasure.ID]int{}, news: make(chan struct{}, 1)}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/ledger"
+	"granary/sampling"
+)
+
+// A custodian that is to rebuild a piece first has so long for it: to fetch the
+// block at slotRate, and some more. A devnet's are near.
+const (
+	slotBase = 30 * time.Second
+	slotRate = 1 << 20 // bytes per second
+
+	devnetPatience = 20 * time.Second
+	devnetSlot     = 10 * time.Second
+
+	// maxRivals bounds the holders that are asked whether they lack what we do.
+	maxRivals = 256
+)
+
+// share is our custody of one block.
+type share struct {
+	*Node
+	block *blobstore.Block
+	owed  erasure.PieceSet
+	named []ledger.PeerID
+}
+
+var _ sampling.Share = share{}
+
+// keep brings the share together.
+func (s share) keep(ctx context.Context) error {
+	c := sampling.Custodian{
+		ID: []byte(s.host.ID()), Patience: custodyPatience,
+		Slot: slotBase + time.Duration(s.block.Geometry().PaddedLength()/slotRate)*time.Second,
+	}
+	if s.cfg.Devnet {
+		c.Patience, c.Slot = devnetPatience, devnetSlot
+	}
+	return c.Keep(ctx, s.block.ID(), s)
+}
+
+// Fetch implements sampling.Share, by BitTorrent, in an order at random.
+func (s share) Fetch(ctx context.Context, patience time.Duration) error {
+	t, err := s.swarm.Add(s.block)
+	if err != nil {
+		return err
+	}
+	defer s.supply(ctx, t, s.block.ID(), supplies{first: s.sources(s.named)})()
+	limited, cancel := s.patient(ctx, s.block, patience)
+	defer cancel()
+	err = t.Fetch(limited, s.owed)
+	switch cause := context.Cause(limited); {
+	case err == nil:
+		return nil
+	case errors.Is(cause, ErrStalled):
+		return fmt.Errorf("%w: %w", sampling.ErrGone, cause)
+	default:
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+}
+
+// Rivals implements sampling.Share.
+func (s share) Rivals(ctx context.Context) [][]byte {
+	g := s.block.Geometry()
+	lacks := func(theirs, held erasure.PieceSet) bool {
+		for p := range theirs.All() {
+			if s.owed.Has(p) && !s.block.Has(p) && !held.Has(p) {
+				return true
+			}
+		}
+		return false
+	}
+	var (
+		mu     sync.Mutex // guards rivals
+		rivals [][]byte
+		asking sync.WaitGroup
+		slots  = make(chan struct{}, maxAsking)
+		asked  int
+	)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for found := range s.host.FindHolders(ctx, s.block.ID()) {
+		if asked++; asked > maxRivals {
+			cancel()
+			break
+		}
+		slots <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-slots }()
+			hello, err := s.host.Hello(ctx, found.Peer, s.block.ID())
+			if err != nil || !hello.Custodian {
+				return
+			}
+			held, err := erasure.ParsePieceSet(g.Pieces(), hello.Held)
+			if err != nil {
+				held = erasure.NewPieceSet(g.Pieces()) // it knows nothing of the block yet
+			}
+			if lacks(sampling.Owed(s.block.ID(), g, hello.Groups), held) {
+				mu.Lock()
+				defer mu.Unlock()
+				rivals = append(rivals, []byte(found.Peer))
+			}
+		})
+	}
+	asking.Wait()
+	return rivals
+}
+
+// Rebuild implements sampling.Share. K rows are fetched for one block at a time.
+func (s share) Rebuild(ctx context.Context) error {
+	select {
+	case s.rebuilding <- struct{}{}:
+		defer func() { <-s.rebuilding }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	lacked := s.owed.Clone()
+	for p := range s.block.Held().All() {
+		lacked.Remove(p)
+	}
+	kept := s.block.Held()
+	kept.Union(s.owed)
+	if err := s.fetchWhole(ctx, s.block, s.named); err != nil {
+		return fmt.Errorf("rebuild %d pieces that nobody serves: %w", lacked.Count(), err)
+	}
+	s.log.Info("pieces that nobody served rebuilt", "block", s.block.ID().Short(), "pieces", lacked.Count())
+	s.mu.Lock()
+	wanted := s.fetching[s.block.ID()] > 0
+	s.mu.Unlock()
+	if why, _ := s.reasons(s.block); wanted || !slices.Equal(why, []Reason{ReasonCustody}) {
+		return nil // wanted whole
+	}
+	return s.cut(ctx, s.block, kept)
+}
