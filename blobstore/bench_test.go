@@ -36,22 +36,22 @@ func BenchmarkFsync(b *testing.B) {
 // and over in fresh stores, from callers at the same time.
 func BenchmarkCommitPiece(b *testing.B) {
 	e := encode(b, 70, 64<<20)
-	n := e.geometry().Pieces()
+	n := e.Geometry().Pieces()
 	for _, callers := range []int{1, 16} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			b.SetBytes(e.geometry().PieceLength())
+			b.SetBytes(e.Geometry().PieceLength())
 			b.ReportAllocs()
 			var block *blobstore.Block
 			for done := 0; done < b.N; done += n {
 				b.StopTimer()
-				block = put(b, open(b, b.TempDir(), blobstore.Config{}), e.bundle)
+				block = put(b, open(b, b.TempDir(), blobstore.Config{}), e.Bundle)
 				b.StartTimer()
 				var next atomic.Int64
 				var wg sync.WaitGroup
 				for range callers {
 					wg.Go(func() {
 						for p := int(next.Add(1)) - 1; p < min(n, b.N-done); p = int(next.Add(1)) - 1 {
-							if _, err := block.WritePieceAt(p, e.piece(p), 0); err != nil {
+							if _, err := block.WritePieceAt(p, e.Piece(p), 0); err != nil {
 								b.Error(err)
 							}
 							if err := block.CommitPiece(b.Context(), p); err != nil {
@@ -69,14 +69,14 @@ func BenchmarkCommitPiece(b *testing.B) {
 func BenchmarkRow(b *testing.B) {
 	e := encode(b, 71, 64<<20)
 	s := open(b, b.TempDir(), blobstore.Config{})
-	block, err := s.Import(b.Context(), "block", bytes.NewReader(e.content), nil)
+	block, err := s.Import(b.Context(), "block", bytes.NewReader(e.Content), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(erasure.RowSize)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if _, _, err := block.Row(i * 997 % e.geometry().Rows()); err != nil {
+		if _, _, err := block.Row(i * 997 % e.Geometry().Rows()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -85,7 +85,7 @@ func BenchmarkRow(b *testing.B) {
 func BenchmarkReadPieceAt(b *testing.B) {
 	e := encode(b, 72, 64<<20)
 	s := open(b, b.TempDir(), blobstore.Config{})
-	block, err := s.Import(b.Context(), "block", bytes.NewReader(e.content), nil)
+	block, err := s.Import(b.Context(), "block", bytes.NewReader(e.Content), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func BenchmarkReadPieceAt(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		row := make([]byte, erasure.RowSize)
 		for i := 0; pb.Next(); i++ {
-			if _, err := block.ReadPieceAt(i%e.geometry().Pieces(), row, 0); err != nil {
+			if _, err := block.ReadPieceAt(i%e.Geometry().Pieces(), row, 0); err != nil {
 				b.Error(err)
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"granary/blobstore"
+	"granary/blobstore/storetest"
 	"granary/erasure"
 )
 
@@ -73,8 +74,8 @@ const lifeQuota = 4 << 20
 type life struct{ pieces, imported encoded }
 
 func newLife(ctx context.Context) (l life, err error) {
-	if l.pieces, err = newEncoded(ctx, 7, 9*erasure.RowSize-1); err == nil {
-		l.imported, err = newEncoded(ctx, 8, 6*erasure.RowSize)
+	if l.pieces, err = storetest.NewEncoded(ctx, 7, 9*erasure.RowSize-1); err == nil {
+		l.imported, err = storetest.NewEncoded(ctx, 8, 6*erasure.RowSize)
 	}
 	return l, err
 }
@@ -91,7 +92,7 @@ func live(ctx context.Context, dir string, cfg blobstore.Config, say func(string
 		return err
 	}
 	defer s.Close()
-	unproven := l.pieces.bundle
+	unproven := l.pieces.Bundle
 	unproven.Proof = nil
 	b, err := s.Put(ctx, unproven)
 	if err != nil {
@@ -106,7 +107,7 @@ func live(ctx context.Context, dir string, cfg blobstore.Config, say func(string
 	wanted := []int{0, 2, 4, 6, 8, 9, 11, 13, 15, 17}
 	for _, p := range wanted {
 		go func() {
-			_, err := b.WritePieceAt(p, l.pieces.piece(p), 0)
+			_, err := b.WritePieceAt(p, l.pieces.Piece(p), 0)
 			if err == nil || errors.Is(err, blobstore.ErrHeld) {
 				err = b.CommitPiece(ctx, p)
 			}
@@ -122,7 +123,7 @@ func live(ctx context.Context, dir string, cfg blobstore.Config, say func(string
 	if err != nil {
 		return err
 	}
-	if _, err := s.Import(ctx, "block", bytes.NewReader(l.imported.content), nil); err != nil {
+	if _, err := s.Import(ctx, "block", bytes.NewReader(l.imported.Content), nil); err != nil {
 		return err
 	}
 	say("imported")
@@ -152,7 +153,7 @@ func live(ctx context.Context, dir string, cfg blobstore.Config, say func(string
 		return err
 	}
 	say("deleting")
-	if err := s.Delete(ctx, l.imported.id()); err != nil {
+	if err := s.Delete(ctx, l.imported.ID()); err != nil {
 		return err
 	}
 	say("deleted")
@@ -192,15 +193,15 @@ func checkLife(t *testing.T, dir string, said []string) {
 	}
 	for _, b := range s.Blocks() {
 		e := l.pieces
-		if b.ID() == l.imported.id() {
+		if b.ID() == l.imported.ID() {
 			e = l.imported
 		}
 		for p := range b.Held().All() {
 			if p == 5 && slices.Contains(said, "damaging") && !slices.Contains(said, "repaired") {
 				continue // by our own hand
 			}
-			got := make([]byte, len(e.piece(p)))
-			if _, err := b.ReadPieceAt(p, got, 0); err != nil || !bytes.Equal(got, e.piece(p)) {
+			got := make([]byte, len(e.Piece(p)))
+			if _, err := b.ReadPieceAt(p, got, 0); err != nil || !bytes.Equal(got, e.Piece(p)) {
 				t.Errorf("held piece %d is not what was stored (%v)", p, err)
 			}
 		}
@@ -209,7 +210,7 @@ func checkLife(t *testing.T, dir string, said []string) {
 		}
 	}
 	has := func(word string) bool { return slices.Contains(said, word) }
-	b, err := s.Block(l.pieces.id())
+	b, err := s.Block(l.pieces.ID())
 	if has("put") && err != nil {
 		t.Fatalf("put and lost: %v", err)
 	}
@@ -228,7 +229,7 @@ func checkLife(t *testing.T, dir string, said []string) {
 	if has("deleting") && b.Rows() != 16 {
 		t.Errorf("%d rows after the drop, want 16", b.Rows())
 	}
-	i, err := s.Block(l.imported.id())
+	i, err := s.Block(l.imported.ID())
 	if has("imported") && !has("deleting") && (err != nil || !i.Whole()) {
 		t.Errorf("imported and lost: %v", err)
 	}

@@ -19,13 +19,13 @@ func stored(t *testing.T, e encoded, pieces ...int) (dir, folder string) {
 	dir = t.TempDir()
 	s := open(t, dir, blobstore.Config{})
 	if len(pieces) == 0 {
-		if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil); err != nil {
+		if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil); err != nil {
 			t.Fatal(err)
 		}
 	} else {
-		hold(t, put(t, s, e.bundle), e, pieces...)
+		hold(t, put(t, s, e.Bundle), e, pieces...)
 	}
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func stored(t *testing.T, e encoded, pieces ...int) (dir, folder string) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return dir, filepath.Join(dir, "blocks", e.id().String())
+	return dir, filepath.Join(dir, "blocks", e.ID().String())
 }
 
 func flip(t *testing.T, path string, off int64) {
@@ -76,7 +76,7 @@ func TestDamagedDescriptionIsReportedAndMended(t *testing.T) {
 		"layers truncated": func(f string) { truncate(t, filepath.Join(f, "layers"), 32) },
 		"layers missing":   func(f string) { remove(t, filepath.Join(f, "layers")) },
 		"another's info": func(f string) {
-			other := encode(t, 31, 100).bundle.Info.Encode()
+			other := encode(t, 31, 100).Bundle.Info.Encode()
 			if err := os.WriteFile(filepath.Join(f, "info"), other, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -87,15 +87,15 @@ func TestDamagedDescriptionIsReportedAndMended(t *testing.T) {
 			harm(folder)
 			var logged bytes.Buffer
 			s := open(t, dir, blobstore.Config{Logger: textLogger(&logged)})
-			_, err := s.Block(e.id())
+			_, err := s.Block(e.ID())
 			wantErr(t, "block", err, blobstore.ErrDamaged)
-			if len(s.Blocks()) != 0 || !errors.Is(s.Damaged()[e.id()], blobstore.ErrDamaged) {
+			if len(s.Blocks()) != 0 || !errors.Is(s.Damaged()[e.ID()], blobstore.ErrDamaged) {
 				t.Error("damage is not reported")
 			}
-			if !strings.Contains(logged.String(), e.id().String()) {
+			if !strings.Contains(logged.String(), e.ID().String()) {
 				t.Error("damage is not logged")
 			}
-			b := put(t, s, e.bundle)
+			b := put(t, s, e.Bundle)
 			if !b.Whole() || string(b.Note("pin")) != "yes" || len(s.Damaged()) != 0 {
 				t.Error("not mended")
 			}
@@ -111,7 +111,7 @@ func TestDamagedBlockCanBeDeleted(t *testing.T) {
 	dir, folder := stored(t, e)
 	remove(t, filepath.Join(folder, "info"))
 	s := open(t, dir, blobstore.Config{})
-	if err := s.Delete(t.Context(), e.id()); err != nil {
+	if err := s.Delete(t.Context(), e.ID()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(folder); !os.IsNotExist(err) || len(s.Damaged()) != 0 {
@@ -124,7 +124,7 @@ func TestAlteredLayersAreMendedInPlace(t *testing.T) {
 	dir, folder := stored(t, e, 1, 2)
 	flip(t, filepath.Join(folder, "layers"), 100)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestAlteredLayersAreMendedInPlace(t *testing.T) {
 	if err := b.Bundle().Check(); err == nil {
 		t.Error("a bundle without layers passes its check")
 	}
-	put(t, s, e.bundle)
+	put(t, s, e.Bundle)
 	if _, _, err = b.Row(1); err != nil {
 		t.Errorf("row after the bundle came again: %v", err)
 	}
@@ -152,7 +152,7 @@ func TestDamagedProofIsUnknownAndLearntAgain(t *testing.T) {
 			dir, folder := stored(t, e, 0, 1, 2, 3, 4, 11)
 			harm(filepath.Join(folder, "proof"))
 			s := open(t, dir, blobstore.Config{})
-			b, err := s.Block(e.id())
+			b, err := s.Block(e.ID())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +164,7 @@ func TestDamagedProofIsUnknownAndLearntAgain(t *testing.T) {
 			if err := b.Complete(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := os.ReadFile(filepath.Join(folder, "proof")); err != nil || !bytes.Equal(got, e.bundle.Proof) {
+			if got, err := os.ReadFile(filepath.Join(folder, "proof")); err != nil || !bytes.Equal(got, e.Bundle.Proof) {
 				t.Errorf("proof on disk differs (%v)", err)
 			}
 		})
@@ -176,7 +176,7 @@ func TestRottenPieceIsNotServed(t *testing.T) {
 	dir, folder := stored(t, e)
 	flip(t, filepath.Join(folder, "content"), 2*erasure.RowSize+5)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestRottenPieceIsNotServed(t *testing.T) {
 	if err := b.Complete(t.Context(), nil); err != nil || !b.Whole() {
 		t.Errorf("repair: %v", err)
 	}
-	if row, _, err := b.Row(2); err != nil || !bytes.Equal(row, e.piece(2)) {
+	if row, _, err := b.Row(2); err != nil || !bytes.Equal(row, e.Piece(2)) {
 		t.Errorf("row after the repair: %v", err)
 	}
 }
@@ -202,7 +202,7 @@ func TestRotIsNotBlamedOnThePublisher(t *testing.T) {
 	dir, folder := stored(t, e, 0, 1, 2, 6, 7, 8, 9)
 	flip(t, filepath.Join(folder, "parity"), 1*erasure.RowSize)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestTruncatedFilesLoseOnlyTheirPieces(t *testing.T) {
 			c.harm(folder)
 			for range 2 { // the second start finds it settled
 				s := open(t, dir, blobstore.Config{})
-				b, err := s.Block(e.id())
+				b, err := s.Block(e.ID())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -246,7 +246,7 @@ func TestTruncatedFilesLoseOnlyTheirPieces(t *testing.T) {
 				}
 			}
 			s := open(t, dir, blobstore.Config{})
-			b, err := s.Block(e.id())
+			b, err := s.Block(e.ID())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -292,9 +292,9 @@ func TestMissingFolderKeepsItsNotes(t *testing.T) {
 	dir, folder := stored(t, e)
 	lose(t, folder)
 	s := open(t, dir, blobstore.Config{})
-	_, err := s.Block(e.id())
+	_, err := s.Block(e.ID())
 	wantErr(t, "block", err, blobstore.ErrDamaged)
-	b := put(t, s, e.bundle)
+	b := put(t, s, e.Bundle)
 	if b.Held().Count() != 0 || string(b.Note("pin")) != "yes" {
 		t.Errorf("%d pieces, note %q", b.Held().Count(), b.Note("pin"))
 	}
@@ -332,7 +332,7 @@ func TestLostIndexIsRebuilt(t *testing.T) {
 			harm(filepath.Join(dir, "index.db"))
 			var logged bytes.Buffer
 			s := open(t, dir, blobstore.Config{Logger: textLogger(&logged)})
-			b, err := s.Block(e.id())
+			b, err := s.Block(e.ID())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -376,13 +376,13 @@ func TestUncommittedBytesAreGivenBackAtOpen(t *testing.T) {
 	e := encode(t, 39, 64*erasure.RowSize)
 	dir := t.TempDir()
 	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.bundle)
+	b := put(t, s, e.Bundle)
 	hold(t, b, e, 3)
 	for p := range 60 {
 		if p == 3 {
 			continue
 		}
-		if _, err := b.WritePieceAt(p, e.piece(p), 0); err != nil {
+		if _, err := b.WritePieceAt(p, e.Piece(p), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -394,7 +394,7 @@ func TestUncommittedBytesAreGivenBackAtOpen(t *testing.T) {
 	if err != nil || u.Bytes > 10*erasure.RowSize {
 		t.Errorf("%d bytes used with one piece held (%v)", u.Bytes, err)
 	}
-	if b, err = s.Block(e.id()); err != nil || !b.Has(3) {
+	if b, err = s.Block(e.ID()); err != nil || !b.Has(3) {
 		t.Fatal("the held piece went with them")
 	}
 	_, err = b.ReadPieceAt(4, make([]byte, 1), 0)

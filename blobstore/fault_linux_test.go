@@ -133,16 +133,16 @@ func TestUnreadablePiecesAreQuarantinedAndRepaired(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir, blobstore.Config{})
 			for _, e := range []encoded{e, other} {
-				if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil); err != nil {
+				if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			disk := onBadDisk(t, filepath.Join(dir, "blocks", e.id().String(), "content"))
+			disk := onBadDisk(t, filepath.Join(dir, "blocks", e.ID().String(), "content"))
 			s = open(t, dir, blobstore.Config{})
-			b, err := s.Block(e.id())
+			b, err := s.Block(e.ID())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,17 +168,17 @@ func TestUnreadableFilesDoNotKeepTheStoreFromOpening(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, blobstore.Config{})
 	for _, e := range []encoded{e, other} {
-		if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil); err != nil {
+		if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(dir, "blocks", e.id().String())
+	folder := filepath.Join(dir, "blocks", e.ID().String())
 	onBadDisk(t, filepath.Join(folder, "info")).spoil(t, 1, 100)
 	s = open(t, dir, blobstore.Config{Quota: 64 << 20})
-	_, err := s.Block(e.id())
+	_, err := s.Block(e.ID())
 	wantErr(t, "block", err, blobstore.ErrDamaged)
 	wantErr(t, "block", err, syscall.EIO)
 	wantWhole(t, s, other)
@@ -193,7 +193,7 @@ func TestUnreadableFilesDoNotKeepTheStoreFromOpening(t *testing.T) {
 	bad := onBadDisk(t, filepath.Join(folder, "parity")).spoil(t, 4, erasure.RowSize)
 	remove(t, filepath.Join(dir, "index.db"))
 	s = open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestIndexThatGoesAwayStopsTheStoreNotTheProcess(t *testing.T) {
 	e := encodeSmall(t, 94)
 	dir, _ := stored(t, e)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestIndexThatGoesAwayStopsTheStoreNotTheProcess(t *testing.T) {
 	if b.Note("pin") != nil {
 		t.Error("a note was read from nowhere")
 	}
-	wantErr(t, "delete", s.Delete(t.Context(), e.id()), blobstore.ErrFailed)
+	wantErr(t, "delete", s.Delete(t.Context(), e.ID()), blobstore.ErrFailed)
 	if !s.Failed() {
 		t.Error("the store does not say that it has failed")
 	}

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"granary/blobstore"
+	"granary/blobstore/storetest"
 	"granary/erasure"
 )
 
@@ -21,16 +22,16 @@ import (
 // may crash it, and what it then says is held must verify, when the index did
 // not come with its own word for it.
 func FuzzOpen(f *testing.F) {
-	e, err := newEncoded(f.Context(), 60, 3*erasure.RowSize)
+	e, err := storetest.NewEncoded(f.Context(), 60, 3*erasure.RowSize)
 	if err != nil {
 		f.Fatal(err)
 	}
-	name := e.id().String()
+	name := e.ID().String()
 	good := []byte{0, 0b1010_0100}
-	f.Add(name, e.bundle.Info.Encode(), e.bundle.Proof, e.bundle.Layers.Encode(), e.files[0], good)
-	f.Add(name, e.bundle.Info.Encode(), e.bundle.Proof, e.bundle.Layers.Encode(), e.files[0], []byte{})
-	f.Add(name, e.bundle.Info.Encode(), e.bundle.Proof, e.bundle.Layers.Encode(), e.files[0], []byte("no entry"))
-	f.Add(name, e.bundle.Info.Encode(), []byte{}, []byte{}, []byte{}, []byte{1, 0xfc})
+	f.Add(name, e.Bundle.Info.Encode(), e.Bundle.Proof, e.Bundle.Layers.Encode(), e.Files[0], good)
+	f.Add(name, e.Bundle.Info.Encode(), e.Bundle.Proof, e.Bundle.Layers.Encode(), e.Files[0], []byte{})
+	f.Add(name, e.Bundle.Info.Encode(), e.Bundle.Proof, e.Bundle.Layers.Encode(), e.Files[0], []byte("no entry"))
+	f.Add(name, e.Bundle.Info.Encode(), []byte{}, []byte{}, []byte{}, []byte{1, 0xfc})
 	f.Add(name, []byte("de"), []byte{1}, []byte{2}, []byte{3}, []byte{2, 0xff})
 	f.Add(".staging-7", []byte{}, []byte{}, []byte{}, []byte{}, []byte{9})
 	f.Fuzz(func(t *testing.T, name string, info, proof, layers, content, entry []byte) {
@@ -43,7 +44,7 @@ func FuzzOpen(f *testing.F) {
 			return // no name for this system
 		}
 		for file, data := range map[string][]byte{
-			"info": info, "proof": proof, "layers": layers, "content": content, "parity": e.files[1],
+			"info": info, "proof": proof, "layers": layers, "content": content, "parity": e.Files[1],
 		} {
 			if err := os.WriteFile(filepath.Join(folder, file), data, 0o644); err != nil {
 				t.Fatal(err)
@@ -141,7 +142,7 @@ func TestIndexEntryIsAsSpecified(t *testing.T) {
 	}
 	defer db.Close()
 	if err := db.View(func(tx *bbolt.Tx) error {
-		key := e.id()
+		key := e.ID()
 		if got, want := tx.Bucket([]byte("blocks")).Get(key[:]), withSum(key[:], []byte{0, 0xa4}); !bytes.Equal(got, want) {
 			t.Errorf("entry % x, want % x", got, want)
 		}

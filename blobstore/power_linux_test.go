@@ -91,15 +91,21 @@ func (d disk) remount(t *testing.T) {
 }
 
 func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
-	eachFileSystem(t, powerCuts)
-}
-
-func powerCuts(t *testing.T, d disk) {
-	stride := 3
+	step, stride := 1, 6 // between them each third step
 	if testing.Short() {
 		stride = 20
+	} else if os.Getenv("GRANARY_TEST_ROUNDS") != "" {
+		stride = 1
 	}
-	for step := 1; ; step += stride {
+	eachFileSystem(t, func(t *testing.T, d disk) {
+		powerCuts(t, d, step, stride)
+		step += stride / 2
+	})
+}
+
+// powerCuts cuts the power at every so manyth step of a life.
+func powerCuts(t *testing.T, d disk, step, stride int) {
+	for ; ; step += stride {
 		dir := filepath.Join(d.dir, "store")
 		said, ended := runChild(t, dir, step, childCut+"=1")
 		if ended {
@@ -139,13 +145,13 @@ func TestIndexThatCannotBeWrittenStopsTheStore(t *testing.T) {
 	dir := filepath.Join(d.dir, "store")
 	e := encode(t, 80, 3*erasure.RowSize)
 	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.bundle)
+	b := put(t, s, e.Bundle)
 	hold(t, b, e, 1)
 	if err := cutPower(dir); err != nil {
 		t.Skipf("cannot cut the power: %v", err)
 	}
 	wantErr(t, "note", b.SetNote(t.Context(), "pin", []byte("yes")), blobstore.ErrFailed)
-	_, err := b.WritePieceAt(0, e.piece(0), 0)
+	_, err := b.WritePieceAt(0, e.Piece(0), 0)
 	wantErr(t, "write", err, blobstore.ErrFailed)
 	if !b.Has(1) || b.Has(0) {
 		t.Error("what was held changed")
@@ -153,7 +159,7 @@ func TestIndexThatCannotBeWrittenStopsTheStore(t *testing.T) {
 	_ = s.Close() // its fsync may fail, too
 	d.remount(t)
 	s = open(t, dir, blobstore.Config{})
-	if b, err = s.Block(e.id()); err != nil || !b.Has(1) {
+	if b, err = s.Block(e.ID()); err != nil || !b.Has(1) {
 		t.Fatalf("after the power came back: %v", err)
 	}
 	hold(t, b, e, 0)

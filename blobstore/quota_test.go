@@ -26,16 +26,16 @@ func usage(t *testing.T, s *blobstore.Store) int64 {
 func TestQuotaIsKeptToTheByte(t *testing.T) {
 	const quota = 6 << 20
 	e := encode(t, 50, 700*erasure.RowSize) // pieces of two rows
-	g := e.geometry()
+	g := e.Geometry()
 	dir := t.TempDir()
 	s := open(t, dir, blobstore.Config{Quota: quota})
-	b := put(t, s, e.bundle)
+	b := put(t, s, e.Bundle)
 	var full *blobstore.QuotaError
 	held := 0
 	for i := range g.Pieces() {
 		p := i * 11 % g.Pieces()
 		before := usage(t, s)
-		if _, err := b.WritePieceAt(p, e.piece(p)[erasure.RowSize:], erasure.RowSize); err != nil {
+		if _, err := b.WritePieceAt(p, e.Piece(p)[erasure.RowSize:], erasure.RowSize); err != nil {
 			if !errors.As(err, &full) || !errors.Is(err, blobstore.ErrQuota) {
 				t.Fatalf("piece %d: %v", p, err)
 			}
@@ -44,7 +44,7 @@ func TestQuotaIsKeptToTheByte(t *testing.T) {
 			}
 			break
 		}
-		if _, err := b.WritePieceAt(p, e.piece(p)[:erasure.RowSize], 0); err != nil {
+		if _, err := b.WritePieceAt(p, e.Piece(p)[:erasure.RowSize], 0); err != nil {
 			t.Fatalf("second half of a piece whose space is reserved: %v", err)
 		}
 		if err := b.CommitPiece(t.Context(), p); err != nil {
@@ -66,31 +66,31 @@ func TestQuotaIsKeptToTheByte(t *testing.T) {
 		t.Errorf("import: %v", err)
 	}
 	wantErr(t, "complete", b.Complete(t.Context(), nil), erasure.ErrTooFewRows)
-	_, err := s.Put(t.Context(), encode(t, 51, 100*erasure.RowSize).bundle)
+	_, err := s.Put(t.Context(), encode(t, 51, 100*erasure.RowSize).Bundle)
 	wantErr(t, "put", err, blobstore.ErrQuota)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	s = open(t, dir, blobstore.Config{Quota: quota})
-	if b, err = s.Block(e.id()); err != nil || b.Held().Count() != held {
+	if b, err = s.Block(e.ID()); err != nil || b.Held().Count() != held {
 		t.Fatalf("after restart: %v", err)
 	}
 	next := held * 11 % g.Pieces()
-	_, err = b.WritePieceAt(next, e.piece(next), 0)
+	_, err = b.WritePieceAt(next, e.Piece(next), 0)
 	wantErr(t, "write after restart", err, blobstore.ErrQuota)
 	drop := erasure.NewPieceSet(g.Pieces())
 	drop.Add(0)
 	if err := b.DropPieces(t.Context(), drop); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.WritePieceAt(next, e.piece(next), 0); err != nil {
+	if _, err := b.WritePieceAt(next, e.Piece(next), 0); err != nil {
 		t.Errorf("write after a drop: %v", err)
 	}
-	if err := s.Delete(t.Context(), e.id()); err != nil {
+	if err := s.Delete(t.Context(), e.ID()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content[:2<<20]), nil); err != nil {
+	if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content[:2<<20]), nil); err != nil {
 		t.Errorf("import after delete: %v", err)
 	}
 }
@@ -126,11 +126,11 @@ func (r *watchingReader) Read(p []byte) (int, error) {
 func fillDisk(t *testing.T, dir string) {
 	e := encode(t, 52, 100*erasure.RowSize)
 	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.bundle)
+	b := put(t, s, e.Bundle)
 	var full error
 	held := 0
-	for p := range e.geometry().Pieces() {
-		_, err := b.WritePieceAt(p, e.piece(p), 0)
+	for p := range e.Geometry().Pieces() {
+		_, err := b.WritePieceAt(p, e.Piece(p), 0)
 		if err == nil {
 			err = b.CommitPiece(t.Context(), p)
 		}
@@ -143,22 +143,22 @@ func fillDisk(t *testing.T, dir string) {
 	wantErr(t, "write", full, blobstore.ErrDiskFull)
 	_, err := s.Import(t.Context(), "block", bytes.NewReader(make([]byte, 1<<20)), nil)
 	wantErr(t, "import", err, blobstore.ErrDiskFull)
-	_, err = s.Put(t.Context(), encode(t, 53, 100*erasure.RowSize).bundle)
+	_, err = s.Put(t.Context(), encode(t, 53, 100*erasure.RowSize).Bundle)
 	wantErr(t, "put", err, blobstore.ErrDiskFull)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir, blobstore.Config{})
-	if b, err = s.Block(e.id()); err != nil || b.Held().Count() != held {
+	if b, err = s.Block(e.ID()); err != nil || b.Held().Count() != held {
 		t.Fatalf("%d pieces were held: %v", held, err)
 	}
 	for p := range b.Held().All() {
 		got := make([]byte, erasure.RowSize)
-		if _, err := b.ReadPieceAt(p, got, 0); err != nil || !bytes.Equal(got, e.piece(p)) {
+		if _, err := b.ReadPieceAt(p, got, 0); err != nil || !bytes.Equal(got, e.Piece(p)) {
 			t.Errorf("piece %d differs (%v)", p, err)
 		}
 	}
-	drop := erasure.NewPieceSet(e.geometry().Pieces())
+	drop := erasure.NewPieceSet(e.Geometry().Pieces())
 	for p := range 20 {
 		drop.Add(p)
 	}
@@ -204,11 +204,11 @@ func TestCostIsNoLessThanWhatIsCounted(t *testing.T) {
 	for _, length := range []int{1, 5 * erasure.RowSize, 600 * erasure.RowSize} {
 		e := encode(t, 71, length)
 		s := open(t, t.TempDir(), blobstore.Config{})
-		b, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil)
+		b, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cost := blobstore.Cost(e.geometry(), b.Held()); cost < b.Bytes() || cost > b.Bytes()+4096 {
+		if cost := blobstore.Cost(e.Geometry(), b.Held()); cost < b.Bytes() || cost > b.Bytes()+4096 {
 			t.Errorf("%d bytes: cost %d, counted %d", length, cost, b.Bytes())
 		}
 	}

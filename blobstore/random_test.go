@@ -70,11 +70,11 @@ func TestRandomDamageIsFoundAndRepaired(t *testing.T) {
 	pristine := t.TempDir()
 	s := open(t, pristine, blobstore.Config{})
 	for _, e := range blocks[:3] {
-		if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil); err != nil {
+		if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b := put(t, s, partial.bundle)
+	b := put(t, s, partial.Bundle)
 	for p := range 80 {
 		if p%3 != 0 {
 			hold(t, b, partial, p)
@@ -90,7 +90,7 @@ func TestRandomDamageIsFoundAndRepaired(t *testing.T) {
 	}
 
 	seed := rand.Uint64()
-	for round := range rounds(t, 15) {
+	for round := range rounds(t, 10) {
 		r := rand.New(rand.NewPCG(seed, uint64(round)))
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(pristine)); err != nil {
@@ -107,10 +107,10 @@ func TestRandomDamageIsFoundAndRepaired(t *testing.T) {
 			swapped = 1 + r.IntN(2)
 			file := []string{"content", "parity"}[r.IntN(2)]
 			done = append(done, "swapped "+file)
-			swap(t, filepath.Join(dir, "blocks", blocks[swapped-1].id().String(), file), filepath.Join(dir, "blocks", blocks[swapped].id().String(), file))
+			swap(t, filepath.Join(dir, "blocks", blocks[swapped-1].ID().String(), file), filepath.Join(dir, "blocks", blocks[swapped].ID().String(), file))
 		}
 		for i, e := range blocks {
-			folder := filepath.Join("blocks", e.id().String())
+			folder := filepath.Join("blocks", e.ID().String())
 			if r.IntN(4) > 0 && i != swapped && i != swapped-1 {
 				hurt(folder, []string{"content", "parity"}[r.IntN(2)])
 				large = i == 3
@@ -128,7 +128,7 @@ func TestRandomDamageIsFoundAndRepaired(t *testing.T) {
 		repairAll(t, dir, blocks)
 		s := open(t, dir, blobstore.Config{})
 		for _, e := range blocks[:3] {
-			if b, err := s.Block(e.id()); err == nil && index {
+			if b, err := s.Block(e.ID()); err == nil && index {
 				// A file that is gone with the index was never there.
 				if err := b.Complete(t.Context(), nil); err != nil {
 					t.Error(err)
@@ -136,7 +136,7 @@ func TestRandomDamageIsFoundAndRepaired(t *testing.T) {
 			}
 			wantWhole(t, s, e)
 		}
-		b, err := s.Block(partial.id())
+		b, err := s.Block(partial.ID())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func repairAll(t *testing.T, dir string, blocks []encoded) {
 	defer s.Close()
 	for _, e := range blocks {
 		for range 2 { // layers that do not hash to the roots are found in use
-			b := put(t, s, e.bundle)
+			b := put(t, s, e.Bundle)
 			if _, err = b.Scrub(t.Context(), blobstore.ScrubConfig{Afresh: true}); err == nil {
 				_, err = b.Repair(t.Context(), nil)
 			}

@@ -56,9 +56,9 @@ func TestImportAsksForRoom(t *testing.T) {
 	var asked int
 	s = open(t, t.TempDir(), blobstore.Config{Quota: 4 << 20, Room: func(ctx context.Context, bytes int64) error {
 		asked++
-		return s.Delete(ctx, e.id())
+		return s.Delete(ctx, e.ID())
 	}})
-	if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil); err != nil {
+	if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Import(t.Context(), "block", bytes.NewReader(content(77, 90*erasure.RowSize)), nil); err != nil || asked != 1 {

@@ -49,8 +49,8 @@ func scrub(t *testing.T, b *blobstore.Block) blobstore.Scrubbed {
 func wantPieces(t *testing.T, b *blobstore.Block, e encoded) {
 	t.Helper()
 	for p := range b.Held().All() {
-		got := make([]byte, len(e.piece(p)))
-		if _, err := b.ReadPieceAt(p, got, 0); err != nil || !bytes.Equal(got, e.piece(p)) {
+		got := make([]byte, len(e.Piece(p)))
+		if _, err := b.ReadPieceAt(p, got, 0); err != nil || !bytes.Equal(got, e.Piece(p)) {
 			t.Errorf("held piece %d is not what was stored (%v)", p, err)
 		}
 	}
@@ -76,7 +76,7 @@ var injuries = map[string]injury{
 	"content missing": {func(t *testing.T, f string) { remove(t, filepath.Join(f, "content")) }, 12},
 	"parity missing":  {func(t *testing.T, f string) { remove(t, filepath.Join(f, "parity")) }, 12},
 	"another block's content": {func(t *testing.T, f string) {
-		other := filepath.Join(filepath.Dir(f), encodeSmall(t, 61).id().String(), "content")
+		other := filepath.Join(filepath.Dir(f), encodeSmall(t, 61).ID().String(), "content")
 		swap(t, filepath.Join(f, "content"), other)
 	}, 12},
 	"rows exchanged": {func(t *testing.T, f string) {
@@ -130,7 +130,7 @@ func TestScrubFindsAndRepairsEveryInjury(t *testing.T) {
 				dir := t.TempDir()
 				s := open(t, dir, blobstore.Config{})
 				for _, e := range []encoded{e, other} {
-					if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.content), nil); err != nil {
+					if _, err := s.Import(t.Context(), "block", bytes.NewReader(e.Content), nil); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -139,11 +139,11 @@ func TestScrubFindsAndRepairsEveryInjury(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				in.harm(t, filepath.Join(dir, "blocks", e.id().String()))
+				in.harm(t, filepath.Join(dir, "blocks", e.ID().String()))
 				if !running {
 					s = open(t, dir, blobstore.Config{})
 				}
-				b, err := s.Block(e.id())
+				b, err := s.Block(e.ID())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -177,7 +177,7 @@ func TestScrubFindsAndRepairsEveryInjury(t *testing.T) {
 
 func wantWhole(t *testing.T, s *blobstore.Store, e encoded) {
 	t.Helper()
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func wantWhole(t *testing.T, s *blobstore.Store, e encoded) {
 	}
 	wantPieces(t, b, e)
 	got, err := io.ReadAll(b.Content())
-	if err != nil || !bytes.Equal(got, e.content) {
+	if err != nil || !bytes.Equal(got, e.Content) {
 		t.Errorf("content differs (%v)", err)
 	}
 }
@@ -195,19 +195,19 @@ func wantWhole(t *testing.T, s *blobstore.Store, e encoded) {
 // rows are left, everything comes back, and nothing else.
 func TestPartialHolderRepairsFromAnyGoodRows(t *testing.T) {
 	e := encodeSmall(t, 62)
-	g := e.geometry()
+	g := e.Geometry()
 	r := rand.New(rand.NewPCG(62, 1))
 	for range 25 {
 		dir := t.TempDir()
 		s := open(t, dir, blobstore.Config{})
-		b := put(t, s, e.bundle)
+		b := put(t, s, e.Bundle)
 		order := r.Perm(g.Pieces())
 		kept := order[:g.K()+1+r.IntN(g.K()-1)]
 		hold(t, b, e, kept...)
 		held := b.Held()
 		lost := kept[:1+r.IntN(len(kept)-g.K())]
 		bytesBefore := b.Bytes()
-		folder := filepath.Join(dir, "blocks", e.id().String())
+		folder := filepath.Join(dir, "blocks", e.ID().String())
 		for _, p := range lost {
 			name, row := "content", p
 			if p >= g.K() {
@@ -244,7 +244,7 @@ func TestPartialHolderRepairsFromAnyGoodRows(t *testing.T) {
 // damaged, but not more than half of the rows.
 func TestGoodRowsOfDamagedPiecesHelp(t *testing.T) {
 	e := encode(t, 63, 520*erasure.RowSize)
-	g := e.geometry()
+	g := e.Geometry()
 	if _, rows := g.PieceSpan(0); rows != 2 {
 		t.Fatalf("pieces of %d rows", rows)
 	}
@@ -257,7 +257,7 @@ func TestGoodRowsOfDamagedPiecesHelp(t *testing.T) {
 		spoil(t, filepath.Join(folder, name), int64(row)*erasure.RowSize, 1)
 	}
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestWhatCannotBeRepairedStaysQuarantined(t *testing.T) {
 	e := encodeSmall(t, 64)
 	dir, folder := stored(t, e)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestWhatCannotBeRepairedStaysQuarantined(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, blobstore.Config{Quota: 1}) // nothing more may be reserved
-	if b, err = s.Block(e.id()); err != nil {
+	if b, err = s.Block(e.ID()); err != nil {
 		t.Fatal(err)
 	}
 	if b.Quarantined().Count() != 13 || b.Bytes() != before {
@@ -312,7 +312,7 @@ func TestDroppedPiecesLeaveQuarantine(t *testing.T) {
 	e := encodeSmall(t, 65)
 	dir, folder := stored(t, e)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestLostFolderIsQuarantinedWhenItIsBack(t *testing.T) {
 	dir, folder := stored(t, e)
 	lose(t, folder)
 	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.bundle)
+	b := put(t, s, e.Bundle)
 	if b.Quarantined().Count() != 24 {
 		t.Fatalf("%d quarantined, want all", b.Quarantined().Count())
 	}
@@ -351,7 +351,7 @@ func TestScrubGoesOnWhereItStopped(t *testing.T) {
 	e := encodeSmall(t, 67)
 	dir, _ := stored(t, e)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestScrubGoesOnWhereItStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, blobstore.Config{})
-	if b, err = s.Block(e.id()); err != nil {
+	if b, err = s.Block(e.ID()); err != nil {
 		t.Fatal(err)
 	}
 	if r := scrub(t, b); r.Pieces != 14 {
@@ -397,7 +397,7 @@ func TestAbsentDiskIsNoDamage(t *testing.T) {
 	e := encodeSmall(t, 68)
 	dir, folder := stored(t, e)
 	s := open(t, dir, blobstore.Config{})
-	b, err := s.Block(e.id())
+	b, err := s.Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,53 +1,22 @@
-package blobstore_test
+package storetest
 
 import (
 	"bytes"
 	"errors"
-	"io"
 	"testing"
 
 	"granary/blobstore"
 	"granary/erasure"
 )
 
-// row returns a row of e with its Merkle path.
-func (e encoded) row(t *testing.T, row int) ([]byte, []erasure.Root) {
-	t.Helper()
-	g := e.bundle.Info.Geometry()
-	piece := g.PieceOf(row)
-	first, _ := g.PieceSpan(piece)
-	data := e.piece(piece)
-	path, err := erasure.RowPath(g, e.bundle.Layers, row, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data[(row-first)*erasure.RowSize:][:erasure.RowSize], path
-}
-
-func addRow(t *testing.T, b *blobstore.Block, e encoded, row int) {
-	t.Helper()
-	data, path := e.row(t, row)
-	if err := b.AddRow(t.Context(), row, data, path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func checkContent(t *testing.T, b *blobstore.Block, e encoded) {
-	t.Helper()
-	got, err := io.ReadAll(b.Content())
-	if err != nil || !bytes.Equal(got, e.content) {
-		t.Errorf("content differs, or %v", err)
-	}
-}
-
-// TestScatteredRowsMakeABlockWhole takes one row of each piece: no piece can
+// scatteredRowsMakeABlockWhole takes one row of each piece: no piece can
 // ever be held by them, and k rows they are.
-func TestScatteredRowsMakeABlockWhole(t *testing.T) {
-	e := encode(t, 1, 600*erasure.RowSize-5) // pieces of two rows
-	g := e.bundle.Info.Geometry()
+func (su suite[S, B]) scatteredRowsMakeABlockWhole(t *testing.T) {
+	e := Encode(t, 1, 600*erasure.RowSize-5) // pieces of two rows
+	g := e.Bundle.Info.Geometry()
 	dir := t.TempDir()
-	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.bundle)
+	s := su.open(t, dir, 0)
+	b := su.put(t, s, e.Bundle)
 	for p := range g.Pieces() {
 		first, _ := g.PieceSpan(p)
 		addRow(t, b, e, first+p%2)
@@ -69,11 +38,11 @@ func TestScatteredRowsMakeABlockWhole(t *testing.T) {
 	checkContent(t, b, e)
 }
 
-func TestLooseRowsAreForgottenAtARestart(t *testing.T) {
-	e := encode(t, 2, 600*erasure.RowSize)
+func (su suite[S, B]) looseRowsAreForgottenAtARestart(t *testing.T) {
+	e := Encode(t, 2, 600*erasure.RowSize)
 	dir := t.TempDir()
-	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.bundle)
+	s := su.open(t, dir, 0)
+	b := su.put(t, s, e.Bundle)
 	addRow(t, b, e, 0)
 	addRow(t, b, e, 2)
 	addRow(t, b, e, 3) // the last one of its piece
@@ -83,7 +52,7 @@ func TestLooseRowsAreForgottenAtARestart(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(t, dir, blobstore.Config{}).Block(e.id())
+	b, err := su.open(t, dir, 0).Block(e.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +61,10 @@ func TestLooseRowsAreForgottenAtARestart(t *testing.T) {
 	}
 }
 
-func TestWrongRowsAreRefused(t *testing.T) {
-	e := encode(t, 3, 20*erasure.RowSize)
-	b := put(t, open(t, t.TempDir(), blobstore.Config{}), e.bundle)
-	data, path := e.row(t, 7)
+func (su suite[S, B]) wrongRowsAreRefused(t *testing.T) {
+	e := Encode(t, 3, 20*erasure.RowSize)
+	b := su.put(t, su.open(t, t.TempDir(), 0), e.Bundle)
+	data, path := e.Row(t, 7)
 	bad := bytes.Clone(data)
 	bad[100] ^= 1
 	var wrong *erasure.RowError
@@ -116,13 +85,13 @@ func TestWrongRowsAreRefused(t *testing.T) {
 	}
 }
 
-// TestLooseRowsOutlastALiar writes garbage over a whole piece of which one row
+// looseRowsOutlastALiar writes garbage over a whole piece of which one row
 // is verified: that row stays, so only the other has to come again.
-func TestLooseRowsOutlastALiar(t *testing.T) {
-	e := encode(t, 4, 600*erasure.RowSize)
-	b := put(t, open(t, t.TempDir(), blobstore.Config{}), e.bundle)
+func (su suite[S, B]) looseRowsOutlastALiar(t *testing.T) {
+	e := Encode(t, 4, 600*erasure.RowSize)
+	b := su.put(t, su.open(t, t.TempDir(), 0), e.Bundle)
 	addRow(t, b, e, 10)
-	if _, err := b.WritePieceAt(5, content(9, 2*erasure.RowSize), 0); err != nil {
+	if _, err := b.WritePieceAt(5, Content(9, 2*erasure.RowSize), 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.CommitPiece(t.Context(), 5); err == nil {
@@ -137,9 +106,9 @@ func TestLooseRowsOutlastALiar(t *testing.T) {
 	}
 }
 
-func TestDroppedPiecesLoseTheirLooseRows(t *testing.T) {
-	e := encode(t, 5, 600*erasure.RowSize)
-	b := put(t, open(t, t.TempDir(), blobstore.Config{}), e.bundle)
+func (su suite[S, B]) droppedPiecesLoseTheirLooseRows(t *testing.T) {
+	e := Encode(t, 5, 600*erasure.RowSize)
+	b := su.put(t, su.open(t, t.TempDir(), 0), e.Bundle)
 	addRow(t, b, e, 10)
 	if err := b.DropPieces(t.Context(), erasure.AllPieces(b.Geometry().Pieces())); err != nil {
 		t.Fatal(err)
