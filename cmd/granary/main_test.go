@@ -116,6 +116,21 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 				}
 			}
 		},
+		// gone TEXT PROGRAM [ARGS…]: run it until its output has no such text
+		"gone": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < 2 {
+				ts.Fatalf("usage: gone TEXT PROGRAM [ARGS…]")
+			}
+			for deadline := time.Now().Add(patience); ; <-time.After(100 * time.Millisecond) {
+				err := ts.Exec(args[1], args[2:]...)
+				if err == nil && !strings.Contains(ts.ReadFile("stdout"), args[0]) {
+					return
+				}
+				if time.Now().After(deadline) {
+					ts.Fatalf("%q is still there after %v (%v)", args[0], patience, err)
+				}
+			}
+		},
 		// field VAR NAME PROGRAM [ARGS…]: keep a field of the object that it prints
 		"field": func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg || len(args) < 3 {

@@ -281,6 +281,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		if words := sampledWords(s.Sampled); words != "" {
 			fmt.Fprintf(w, "sampled    %s\n", words)
 		}
+		if words := deniedWords(s.Denied); words != "" {
+			fmt.Fprintf(w, "denied     %s\n", words)
+		}
 		if s.Abstains != "" {
 			fmt.Fprintf(w, "validator  abstains: %s\n", s.Abstains)
 		}
@@ -288,6 +291,18 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 			fmt.Fprintf(w, "banned     %s\n", ip)
 		}
 	})
+}
+
+// deniedWords says what the home's deny list keeps out, "" if nothing.
+func deniedWords(d node.Denied) string {
+	words := ""
+	if d.Blocks+d.Publishers+d.Namespaces+d.Announced > 0 {
+		words = fmt.Sprintf("%d blocks, %d publishers, %d namespaces; %d announcements not taken up since the start", d.Blocks, d.Publishers, d.Namespaces, d.Announced)
+	}
+	if d.Err != "" {
+		words = strings.TrimPrefix(words+"; the list of before is in force: "+d.Err, "; ")
+	}
+	return words
 }
 
 // sampledWords says what tests came to since the node started, "" if there was

@@ -24,6 +24,9 @@ func (n *Node) examine(ctx context.Context, t task, b *blobstore.Block) error {
 			return fmt.Errorf("not attested: %w", err)
 		}
 	}
+	if n.deniesRecord(t.record) { // since a moment ago
+		return fmt.Errorf("not attested: %w", ErrDenied)
+	}
 	err := n.attest(ctx, t.index, b.ID())
 	if errors.Is(err, ledger.ErrAttested) || errors.Is(err, ledger.ErrExpired) {
 		return n.seed(b) // said before, or too late to matter

@@ -56,6 +56,10 @@ type pending struct {
 // keeps its share. One that is queued already is not queued again. It returns
 // false when too much waits.
 func (n *Node) take(t task) bool {
+	if n.deniesRecord(t.record) {
+		n.abstain(t)
+		return true
+	}
 	n.mu.Lock()
 	same := func(o task) bool { return o.index == t.index }
 	p, busy := n.pending[t.record.ID()]
@@ -146,7 +150,7 @@ func (n *Node) performed(ctx context.Context, t task, err error) task {
 	n.abstains = n.abstention(err)
 	t.until = p.until
 	switch {
-	case err == nil || p.decided:
+	case err == nil || p.decided || errors.Is(err, ErrDenied):
 	case interrupted:
 		n.waiting = append(n.waiting, t)
 	default:

@@ -81,6 +81,9 @@ func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Rep
 	if err != nil {
 		return nil, err
 	}
+	if err := n.refuseDenied(ctx, id); err != nil {
+		return nil, err
+	}
 	ref = Ref{ID: id, Bundle: ref.Bundle}
 	b, err := n.store.Block(id)
 	if !errors.Is(err, blobstore.ErrNotFound) {

@@ -132,6 +132,9 @@ func owe(ctx context.Context, b *blobstore.Block, t task) error {
 	if known {
 		return nil
 	}
+	if err := noteAnnouncer(ctx, b, t.record); err != nil {
+		return err
+	}
 	return b.SetNote(ctx, noteIndex, strconv.AppendUint(nil, t.index, 10))
 }
 

@@ -106,6 +106,8 @@ type Node struct {
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
 	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
 
+	deny *denier // what this home keeps out
+
 	lend        chan struct{}      // what is lent was changed
 	stopLending context.CancelFunc // guarded by mu: ends the round under way, if any
 
@@ -160,6 +162,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		n.log.Warn("bans of before are forgotten", "err", err)
 	}
+	if n.deny, err = openDenier(filepath.Join(cfg.Dir, denyFile)); err != nil {
+		return nil, err
+	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
 		UploadRate: torrentShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
@@ -208,7 +213,7 @@ func (n *Node) resume() error {
 		if err := n.seed(b); err != nil {
 			return err
 		}
-		if n.cfg.Custodian && b.Note(noteIndex) != nil {
+		if n.cfg.Custodian && b.Note(noteIndex) != nil && !n.denies(b) {
 			n.keepShare(b)
 		}
 	}
@@ -226,6 +231,7 @@ func (n *Node) resume() error {
 		n.background(n.tend)
 	}
 	n.background(n.watchClock)
+	n.background(n.watchDenied)
 	if n.cfg.Custodian {
 		n.background(n.lendDisk)
 	}
@@ -233,9 +239,14 @@ func (n *Node) resume() error {
 	return nil
 }
 
-// seed serves what b holds, and names us in the DHT as a holder of whole
+// seed serves what b holds, unless it is denied, and names us in the DHT as a holder of whole
 // blocks, unless we are here only for one command.
 func (n *Node) seed(b *blobstore.Block) error {
+	if n.denies(b) {
+		n.swarm.Remove(b.ID())
+		n.host.StopProvidingBlock(b.ID())
+		return nil
+	}
 	n.swarm.Offer(b.ID(), b)
 	n.provide(b)
 	return nil

@@ -86,6 +86,9 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 		return Published{}, fmt.Errorf("store %q: %w", name, n.explained(err))
 	}
 	p := Published{Block: b, Encoded: time.Since(began)}
+	if l := n.deny.now(); l.Denies(b.ID(), ledger.KeyOf(n.cfg.Publisher), opt.Namespace) {
+		return p, fmt.Errorf("%w: %s is stored, and not announced", ErrDenied, b.ID())
+	}
 	if err := n.seed(b); err != nil {
 		return p, err
 	}

@@ -19,7 +19,11 @@ func (s source) block(id erasure.ID) (*blobstore.Block, error) {
 	if !s.n.serves(id) {
 		return nil, errors.New("not served now")
 	}
-	return s.n.store.Block(id)
+	b, err := s.n.store.Block(id)
+	if err == nil && s.n.denies(b) {
+		return nil, errors.New("not served here")
+	}
+	return b, err
 }
 
 // Bundle returns the block's description once its proof vector is known.

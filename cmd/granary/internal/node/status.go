@@ -28,6 +28,7 @@ type Status struct {
 	Consensus *ChainStatus   `json:"consensus,omitempty"` // of a node that runs the chain
 	Validator bool           `json:"validator"`
 	Abstains  string         `json:"abstains,omitempty"` // why this validator attests nothing: its disk or quota is full
+	Denied    Denied         `json:"denied"`
 	Seeding   Seeding        `json:"seeding"`
 	Traffic   Traffic        `json:"traffic"`
 	Lent      Lent           `json:"lent"`
@@ -96,6 +97,7 @@ func (n *Node) Status() (Status, error) {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
 	}
+	s.Denied = n.deny.status()
 	s.Groups, s.Sampled = groupList(n.groups), n.Sampled()
 	return s, nil
 }

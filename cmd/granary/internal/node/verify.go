@@ -137,6 +137,9 @@ func (n *Node) verify(ctx context.Context, ref Ref, opt VerifyOptions, report Re
 		return v, err
 	}
 	v.ID = id
+	if err := n.refuseDenied(look, id); err != nil {
+		return v, err
+	}
 	fresh := v.Err == ""
 	v.Found, err = n.light.Find(look, id)
 	if errors.Is(err, ledger.ErrNotFound) {

@@ -161,7 +161,7 @@ func (w *watcher) item(ctx context.Context, e ledger.Entry) (watchItem, bool, er
 		return watchItem{}, false, err
 	}
 	r := announced.Tx.Record
-	wanted := within(r, w.opt.Namespace)
+	wanted := within(r, w.opt.Namespace) && !w.n.deniesRecord(r)
 	return watchItem{
 		Index: e.Outcome.Announcement, ID: idText(e.Outcome.ID), Due: w.n.schedule().graceEnds(r.Info, e.Time),
 	}, wanted, nil

@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/ledger"
+)
+
+const (
+	// denyEvery is how often the deny list is looked at.
+	denyEvery = 2 * time.Second
+
+	// denyLook is how long a verb waits for the ledger to say who announced a block.
+	denyLook = 3 * time.Second
+
+	// noteBy is who announced the block under noteIndex: the publisher's key, and
+	// after a space the namespace, if it was in one.
+	noteBy = "by"
+)
+
+// deniesRecord reports whether an announced block is denied.
+func (n *Node) deniesRecord(r ledger.Record) bool {
+	return n.deny.now().Denies(r.ID(), r.Publisher, r.Namespace)
+}
+
+// denies reports whether a stored block is denied.
+func (n *Node) denies(b *blobstore.Block) bool { return deniedBy(n.deny.now(), b) }
+
+func deniedBy(l DenyList, b *blobstore.Block) bool {
+	publisher, namespace := announcer(b)
+	return l.Denies(b.ID(), publisher, namespace)
+}
+
+// announcer returns who announced b, as far as that is noted.
+func announcer(b *blobstore.Block) (publisher ledger.PublicKey, namespace string) {
+	key, namespace, _ := strings.Cut(string(b.Note(noteBy)), " ")
+	if err := publisher.UnmarshalText([]byte(key)); err != nil {
+		return ledger.PublicKey{}, ""
+	}
+	return publisher, namespace
+}
+
+// noteAnnouncer notes who announced b.
+func noteAnnouncer(ctx context.Context, b *blobstore.Block, r ledger.Record) error {
+	by := strings.TrimSpace(r.Publisher.String() + " " + r.Namespace)
+	if r.Publisher == (ledger.PublicKey{}) || by == string(b.Note(noteBy)) {
+		return nil
+	}
+	return b.SetNote(ctx, noteBy, []byte(by))
+}
+
+// refuseDenied returns ErrDenied for a block that is denied, by its ID or, as far
+// as the ledger can be asked, by who announced it.
+func (n *Node) refuseDenied(ctx context.Context, id erasure.ID) error {
+	l := n.deny.now()
+	denied := l.Blocks[id]
+	if !denied && len(l.Publishers)+len(l.Namespaces) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, denyLook)
+		defer cancel()
+		found, err := n.light.Find(ctx, id)
+		if err == nil {
+			r := found.Record()
+			denied = l.Denies(id, r.Publisher, r.Namespace)
+		}
+	}
+	if denied {
+		return fmt.Errorf("%w: %s", ErrDenied, id)
+	}
+	return nil
+}
+
+// watchDenied puts the deny list into force whenever it changes, until ctx ends.
+func (n *Node) watchDenied(ctx context.Context) {
+	said := ""
+	again := true // a list that was written while the node was down
+	var before DenyList
+	for ctx.Err() == nil {
+		old, changed, err := n.deny.reload()
+		if err != nil && err.Error() != said {
+			said = err.Error()
+			n.log.Error("the deny list of before stays in force", "err", err)
+		}
+		if changed {
+			before, again, said = old, true, ""
+		}
+		if again {
+			again = n.enforce(ctx, before)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(denyEvery):
+		}
+	}
+}
+
+// enforce gives up what is denied now, and serves again what was so before. It
+// returns true if somebody is still at work on a denied block.
+func (n *Node) enforce(ctx context.Context, before DenyList) (again bool) {
+	l := n.deny.now()
+	n.stopDenied(l)
+	for _, b := range n.store.Blocks() {
+		if ctx.Err() != nil {
+			return true
+		}
+		if len(l.Publishers)+len(l.Namespaces) > 0 && !n.label(ctx, b) {
+			again = true
+		}
+		var err error
+		switch denied := deniedBy(l, b); {
+		case !denied && deniedBy(before, b):
+			err = n.seed(b)
+		case denied && n.busy(b.ID()):
+			again = true
+		case denied:
+			err = n.giveUp(ctx, b)
+		}
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn("deny list not put into force", "block", b.ID().Short(), "err", err)
+		}
+	}
+	return again
+}
+
+// label notes who announced a block that is stored from before that was noted. It
+// returns false if the ledger could not be asked.
+func (n *Node) label(ctx context.Context, b *blobstore.Block) bool {
+	index, err := strconv.ParseUint(string(b.Note(noteIndex)), 10, 64)
+	if err != nil || b.Note(noteBy) != nil {
+		return true
+	}
+	e, err := n.light.Entry(ctx, index)
+	if err == nil && e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindAnnounce {
+		err = noteAnnouncer(ctx, b, e.Tx.Record)
+	}
+	return err == nil
+}
+
+// giveUp stops serving a denied block, and deletes it unless the home's owner
+// published or pinned it: that is for the owner to do.
+func (n *Node) giveUp(ctx context.Context, b *blobstore.Block) error {
+	n.swarm.Remove(b.ID())
+	n.host.StopProvidingBlock(b.ID())
+	if own := Reason(b.Note(noteOwn)); own == ReasonPublished || own == ReasonPinned {
+		return nil
+	}
+	n.log.Info("block denied: removed", "block", b.ID().Short())
+	return n.Remove(ctx, b.ID())
+}
+
+// stopDenied ends all work on denied announcements.
+func (n *Node) stopDenied(l DenyList) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	denied := func(t task) bool { return l.Denies(t.record.ID(), t.record.Publisher, t.record.Namespace) }
+	n.waiting = slices.DeleteFunc(n.waiting, denied)
+	n.later = slices.DeleteFunc(n.later, denied)
+	for id, p := range n.pending {
+		if denied(p.task) {
+			p.decided = true
+			n.pending[id] = p
+			p.stop()
+		}
+	}
+}
+
+// abstain notes that an announcement is not taken up because it is denied.
+func (n *Node) abstain(t task) {
+	if n.deny.note(t.index) {
+		n.log.Warn("announced block denied: not kept, and not attested by a validator", "block", t.record.ID().Short(), "index", t.index)
+	}
+}
