@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -45,8 +46,11 @@ func newInternet(t *testing.T, validators, custodians int) *internet {
 		return n.places[i-1].node()
 	}
 	n.Net = layOut(t, devnet.Plan{Validators: validators, Custodians: custodians, RetryRound: time.Second / 2, Place: place})
-	n.Nodes["validator-1"].Args = []string{"--relay"}
-	n.Nodes["publisher"].Args = []string{"--upload-rate", fmt.Sprint(uploadRate)}
+	for _, nd := range n.Nodes {
+		nd.Args = []string{"-v"} // beside the -v that each has: announcements are logged
+	}
+	n.Nodes["validator-1"].Args = append(n.Nodes["validator-1"].Args, "--relay")
+	n.Nodes["publisher"].Args = append(n.Nodes["publisher"].Args, "--upload-rate", fmt.Sprint(uploadRate))
 	if err := n.Start(t.Context(), slices.Sorted(maps.Keys(n.Nodes))...); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +182,48 @@ func TestASmallInternet(t *testing.T) {
 	n.step("two nodes behind routers met")
 
 	if long {
+		n.heads()
 		n.splitWhileItRuns(newcomer, light, ref)
+	}
+}
+
+// heads tells from the logs how long announcements took from who made them to
+// everybody else, over real sockets and through the losses.
+func (n *internet) heads() {
+	n.t.Helper()
+	line := regexp.MustCompile(`time=(\S+) level=DEBUG msg="head (announced|heard)".* head=(\w+)`)
+	made, heard := map[string]time.Time{}, map[string][]time.Time{}
+	for _, nd := range n.Nodes {
+		raw, err := os.ReadFile(nd.Log())
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for _, m := range line.FindAllStringSubmatch(string(raw), -1) {
+			at, err := time.Parse(time.RFC3339, m[1])
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			if m[2] == "announced" {
+				made[m[3]] = at
+			} else {
+				heard[m[3]] = append(heard[m[3]], at)
+			}
+		}
+	}
+	var took []time.Duration
+	for head, all := range heard {
+		for _, at := range all {
+			took = append(took, at.Sub(made[head]))
+		}
+	}
+	if len(took) == 0 {
+		n.t.Fatal("no head was heard of")
+	}
+	slices.Sort(took)
+	p99 := took[len(took)*99/100]
+	n.step("%d heads heard %d times: after %v (p50), %v (p99), %v at most", len(heard), len(took), took[len(took)/2], p99, took[len(took)-1])
+	if p99 > time.Second {
+		n.t.Errorf("announcements took %v, want at most 1 s", p99)
 	}
 }
 

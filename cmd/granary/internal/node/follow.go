@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -179,7 +181,16 @@ func (n *Node) judgeHead(msg []byte) kad.Judgement {
 }
 
 // heardHead looks at the log when somebody else has a newer head.
-func (n *Node) heardHead(peer.ID, []byte) { n.nudge() }
+func (n *Node) heardHead(_ peer.ID, msg []byte) {
+	n.log.Debug("head heard", "head", fingerprint(msg))
+	n.nudge()
+}
+
+// fingerprint tells announcements apart in logs.
+func fingerprint(msg []byte) string {
+	sum := sha256.Sum256(msg)
+	return hex.EncodeToString(sum[:8])
+}
 
 // proclaim gossips every new head of our own chain.
 func (n *Node) proclaim(ctx context.Context) {
@@ -198,6 +209,7 @@ func (n *Node) proclaim(ctx context.Context) {
 			n.mu.Lock()
 			n.own = raw
 			n.mu.Unlock()
+			n.log.Debug("head announced", "height", height, "head", fingerprint(raw))
 			err = n.host.Announce(ctx, raw)
 		}
 		n.nudge()
