@@ -237,3 +237,19 @@ func (b *Block) bury() int64 {
 	b.touched = erasure.NewPieceSet(b.g.Pieces())
 	return b.charged
 }
+
+// HasContent reports whether all content pieces are held and the block was
+// checked clean: whatever parity was dropped, Complete can make again from them.
+func (b *Block) HasContent() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.clean {
+		return false
+	}
+	for p := range b.g.FilePieces() {
+		if !b.held.Has(p) {
+			return false
+		}
+	}
+	return true
+}

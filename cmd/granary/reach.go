@@ -82,8 +82,8 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 		Quota: int64(s.Quota), Relay: s.Relay, UploadRate: int64(s.UploadRate), DownloadRate: int64(s.DownloadRate),
 		ScrubEvery: time.Duration(s.ScrubEvery),
 		Volume:     int64(s.Volume), Hours: &s.Hours, Connections: s.Connections, Dials: s.Dials,
-		WebSeeds: s.WebSeeds,
-		Sources:  node.Sources{Trackers: s.Trackers, Mainline: s.Mainline, Local: s.Local},
+		WebSeeds: s.WebSeeds, DropParity: !s.KeepParity,
+		Sources: node.Sources{Trackers: s.Trackers, Mainline: s.Mainline, Local: s.Local},
 	}
 	if s.Role == "validator" {
 		cfg.Validator = &node.Validator{Consensus: h.Consensus, Port: s.Consensus, Peers: s.Validators}

@@ -55,6 +55,8 @@ func state(b node.BlockStatus) string {
 		return "damaged"
 	case b.Whole:
 		return "whole"
+	case b.Lean:
+		return "content"
 	case b.Owed != nil && b.Owed.Held:
 		return "custody held"
 	case b.Held == 0:
@@ -263,6 +265,9 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		fmt.Fprintf(w, "seeding    %s\n", seedingWords(s.Seeding))
 		if s.Lent.Cap > 0 || s.Lent.Bytes > 0 {
 			fmt.Fprintf(w, "lent       %s of %s, %d pieces\n", humanize.IBytes(uint64(s.Lent.Bytes)), humanize.IBytes(uint64(s.Lent.Cap)), s.Lent.Pieces)
+		}
+		if p := s.Parity; p != nil {
+			fmt.Fprintf(w, "parity     of %d blocks not kept, which saves %s; computed %d times\n", p.Blocks, humanize.IBytes(uint64(p.Bytes)), p.Computed)
 		}
 		fmt.Fprintf(w, "traffic    %s\n", trafficWords(s.Traffic))
 		if s.Publisher != "" {

@@ -41,6 +41,8 @@ type Settings struct {
 	Relay        bool           // introduce nodes that cannot be dialled to others
 	HTTP         netip.AddrPort // where /metrics, /healthz and /readyz are; zero: nowhere
 
+	KeepParity bool // of blocks that are kept whole and not owed
+
 	// Where torrents look for peers beside the network's own nodes.
 	Trackers []string // announce URLs
 	Mainline []string // host:port of nodes of BitTorrent's DHT, or "public"
@@ -70,6 +72,7 @@ func NewSettings() *Settings {
 	f.IntVar(&s.Dials, "half-open", 40, "torrent connections being opened at once")
 	f.TextVar(&s.HTTP, "http", netip.AddrPort{}, "IP:PORT of /metrics, /healthz and /readyz, e.g. 127.0.0.1:4780 (default: none)")
 	f.BoolVar(&s.Relay, "relay", false, "introduce nodes behind routers to others, a few at a time; for a node that can be dialled")
+	f.BoolVar(&s.KeepParity, "keep-parity", true, "keep the parity of your own blocks on the disk; false halves what they take, and computes it when somebody asks")
 	f.StringSliceVar(&s.Trackers, "trackers", nil, "also find peers by these BitTorrent trackers, http, https or udp, separated by commas; they learn what you fetch and serve")
 	f.StringSliceVar(&s.Mainline, "mainline-dht", nil, "also find peers in BitTorrent's public DHT, through \"public\" nodes or host:port,…; everybody can learn what you fetch and serve")
 	f.BoolVar(&s.Local, "local-discovery", false, "also find peers on your own network by multicast; everybody there learns what you fetch and serve")
@@ -143,6 +146,9 @@ func (s *Settings) check() error {
 		if n < 1 || n > 65535 {
 			return fmt.Errorf("%w: %s %d is not 1 to 65535", ErrSettings, key, n)
 		}
+	}
+	if s.Role == "validator" && !s.KeepParity {
+		return fmt.Errorf("%w: keep-parity false, of a validator: its share is half parity", ErrSettings)
 	}
 	for key, rate := range map[string]Size{"upload-rate": s.UploadRate, "download-rate": s.DownloadRate} {
 		if rate > 0 && rate < 1000 {

@@ -252,6 +252,9 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 	if err := n.roomFor(ctx, b, owed); err != nil {
 		return err
 	}
+	if n.parity != nil && b.HasContent() { // of a block kept without parity
+		return n.parity.compute(b)
+	}
 	began := time.Now()
 	if err := (share{n, b, owed, named}).keep(ctx); err != nil {
 		return err
@@ -266,7 +269,7 @@ func (n *Node) fetchWhole(ctx context.Context, b *blobstore.Block, named []ledge
 	if err := n.roomFor(ctx, b, erasure.AllPieces(b.Geometry().Pieces())); err != nil {
 		return err
 	}
-	t, err := n.swarm.Add(b)
+	t, err := n.swarm.Add(n.face(b))
 	if err != nil {
 		return err
 	}

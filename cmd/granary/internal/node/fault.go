@@ -35,7 +35,7 @@ func (n *Node) Withhold(ctx context.Context, id erasure.ID, groups sampling.Grou
 	if err := b.DropPieces(ctx, drop); err != nil {
 		return err
 	}
-	t, err := n.swarm.Add(b)
+	t, err := n.swarm.Add(n.face(b))
 	if err != nil {
 		return err
 	}

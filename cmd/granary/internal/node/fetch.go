@@ -57,14 +57,14 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	}
 	defer n.Hold(b.ID())()
 	// First, so that it is not dropped on the way.
-	if err := askedFor(ctx, b); err != nil && !(b.Whole() && errors.Is(err, blobstore.ErrQuota)) {
+	if err := askedFor(ctx, b); err != nil && !(n.holdsAll(b) && errors.Is(err, blobstore.ErrQuota)) {
 		return Fetched{}, n.refused(ctx, b, err)
 	}
 	got := Fetched{Block: b}
 	if n.cfg.Faults.Corrupt {
 		return got, n.seed(b)
 	}
-	if !b.Whole() {
+	if !n.holdsAll(b) {
 		if err := n.fill(ctx, b, opt, report, &got); err != nil {
 			return got, n.refused(ctx, b, err)
 		}
@@ -118,7 +118,7 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 	if err := n.roomFor(ctx, b, erasure.AllPieces(b.Geometry().Pieces())); err != nil {
 		return err
 	}
-	t, err := n.swarm.Add(b)
+	t, err := n.swarm.Add(n.face(b))
 	if err != nil {
 		return err
 	}

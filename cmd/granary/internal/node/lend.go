@@ -222,7 +222,7 @@ func (n *Node) countHolders(ctx context.Context, b *blobstore.Block) []int {
 
 // takeIn fetches pieces of b.
 func (n *Node) takeIn(ctx context.Context, b *blobstore.Block, want erasure.PieceSet) error {
-	t, err := n.swarm.Add(b)
+	t, err := n.swarm.Add(n.face(b))
 	if err != nil {
 		return err
 	}

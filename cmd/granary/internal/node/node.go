@@ -49,6 +49,8 @@ type Config struct {
 	Connections  int        // of torrents; 0: swarm.DefaultConns
 	Dials        int        // torrent connections being opened at once; 0: swarm.DefaultDials
 
+	DropParity bool // of blocks that nothing is owed of; it is computed when asked for. Not of validators
+
 	WebSeeds []string // URLs of folders with content of blocks; see CheckWebSeed
 	Sources  Sources  // where torrents look for peers beside our own network; zero: nowhere
 
@@ -110,6 +112,8 @@ type Node struct {
 
 	lend        chan struct{}      // what is lent was changed
 	stopLending context.CancelFunc // guarded by mu: ends the round under way, if any
+
+	parity *onDemand // nil: parity is kept
 
 	switching sync.Mutex // held while working for others is switched
 
@@ -176,6 +180,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.DropParity && !cfg.Guest && cfg.Validator == nil {
+		n.parity = newOnDemand(n.ctx, &n.coding, n.log)
+	}
 	n.idle, n.idleErr = n.whyIdle()
 	n.swarm.Serve(n.idle == "")
 	n.host, err = kad.Open(ctx, kad.Config{
@@ -230,6 +237,9 @@ func (n *Node) resume() error {
 	if !n.cfg.Guest {
 		n.background(n.tend)
 	}
+	if n.parity != nil {
+		n.background(n.dropParity)
+	}
 	n.background(n.watchClock)
 	n.background(n.watchDenied)
 	if n.cfg.Custodian {
@@ -247,7 +257,7 @@ func (n *Node) seed(b *blobstore.Block) error {
 		n.host.StopProvidingBlock(b.ID())
 		return nil
 	}
-	n.swarm.Offer(b.ID(), b)
+	n.swarm.Offer(b.ID(), n.face(b))
 	n.provide(b)
 	return nil
 }

@@ -51,7 +51,7 @@ func (s share) keep(ctx context.Context) error {
 
 // Fetch implements sampling.Share, by BitTorrent, in an order at random.
 func (s share) Fetch(ctx context.Context, patience time.Duration) error {
-	t, err := s.swarm.Add(s.block)
+	t, err := s.swarm.Add(s.face(s.block))
 	if err != nil {
 		return err
 	}

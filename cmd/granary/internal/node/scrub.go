@@ -229,7 +229,7 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 	}
 	kept := b.Held()
 	kept.Union(b.Quarantined())
-	t, err := n.swarm.Add(b)
+	t, err := n.swarm.Add(n.face(b))
 	if err != nil {
 		return err
 	}

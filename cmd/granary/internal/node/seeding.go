@@ -167,7 +167,7 @@ func (n *Node) provide(b *blobstore.Block) {
 	switch {
 	case !n.serves(b.ID()):
 		n.host.StopProvidingBlock(b.ID())
-	case !n.cfg.Guest && b.Whole() || n.cfg.Faults.Corrupt:
+	case !n.cfg.Guest && n.holdsAll(b) || n.cfg.Faults.Corrupt:
 		n.host.ProvideBlock(b.ID())
 	}
 }
@@ -182,7 +182,7 @@ func (n *Node) serves(id erasure.ID) bool {
 // serveAnyway serves a block until done is called, whatever the hours say: its
 // owner published it just now, and others must fetch it from here.
 func (n *Node) serveAnyway(b *blobstore.Block) (done func(), err error) {
-	t, err := n.swarm.Add(b)
+	t, err := n.swarm.Add(n.face(b))
 	if err != nil {
 		return nil, err
 	}

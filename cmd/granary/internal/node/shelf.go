@@ -57,6 +57,7 @@ type BlockStatus struct {
 	Held   int   `json:"rows_held"`
 	Pieces int   `json:"pieces_held"`
 	Whole  bool  `json:"whole"` // all rows held and checked clean
+	Lean   bool  `json:"lean"`  // all content held and checked clean, parity dropped in part or whole
 	Proof  bool  `json:"proof_known"`
 	Owed   *Owed `json:"custody,omitempty"` // nil: no custodian
 
@@ -102,7 +103,7 @@ func (s *Shelf) blockStatus(b *blobstore.Block) BlockStatus {
 	held := b.Held()
 	st := BlockStatus{
 		Record: NewRecord(b.Bundle().Info), Held: b.Geometry().RowsIn(held), Pieces: held.Count(),
-		Whole: b.Whole(), Proof: b.Bundle().Proof != nil, Kept: []Reason{},
+		Whole: b.Whole(), Lean: b.HasContent() && !b.Whole(), Proof: b.Bundle().Proof != nil, Kept: []Reason{},
 		Damaged: b.Quarantined().Count(), Checked: b.Checked(),
 		Bytes: b.Bytes(), NotOwed: s.notOwed(b),
 	}

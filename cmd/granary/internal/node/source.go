@@ -44,6 +44,10 @@ func (s source) Row(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", kad.ErrNotHeld, err)
 	}
+	if f, ok := s.n.face(b).(face); ok && row >= 0 && row < b.Geometry().Rows() && f.missing(b.Geometry().PieceOf(row)) {
+		s.n.orderParity(b)
+		return nil, nil, fmt.Errorf("%w: parity is being computed", kad.ErrPending)
+	}
 	data, path, err := b.Row(row)
 	if errors.Is(err, blobstore.ErrNotHeld) {
 		return nil, nil, fmt.Errorf("%w: %w", kad.ErrNotHeld, err)
@@ -51,7 +55,8 @@ func (s source) Row(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
 	return data, path, err
 }
 
-// Held returns the pieces that are verified, fsynced and indexed.
+// Held returns the pieces that are verified, fsynced and indexed, and the parity
+// that can be computed from these.
 func (s source) Held(id erasure.ID) erasure.PieceSet {
 	b, err := s.block(id)
 	if err != nil {
@@ -59,6 +64,9 @@ func (s source) Held(id erasure.ID) erasure.PieceSet {
 	}
 	if s.n.cfg.Faults.Corrupt {
 		return erasure.AllPieces(b.Geometry().Pieces())
+	}
+	if f, ok := s.n.face(b).(face); ok {
+		return f.Held()
 	}
 	return b.Held()
 }

@@ -36,7 +36,8 @@ type Status struct {
 	Blocks    int            `json:"blocks"`
 	Backlog   int            `json:"backlog"` // announced blocks that are owed and not kept yet
 	Storage   Storage        `json:"storage"`
-	Sampled   Sampled        `json:"sampled"` // since the node started
+	Parity    *ParityStatus  `json:"parity_on_demand,omitempty"` // absent: all of it is kept
+	Sampled   Sampled        `json:"sampled"`                    // since the node started
 }
 
 // LedgerStatus is what the last look at the ledger gave.
@@ -99,6 +100,7 @@ func (n *Node) Status() (Status, error) {
 	}
 	s.Denied = n.deny.status()
 	s.Groups, s.Sampled = groupList(n.groups), n.Sampled()
+	s.Parity = n.Parity()
 	return s, nil
 }
 

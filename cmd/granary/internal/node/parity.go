@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"granary/blobstore"
+	"granary/erasure"
+	"granary/swarm"
+)
+
+const (
+	// parityIdle is how long parity that was computed stays on the disk after
+	// the last read: a stock client that fetches everything reads all of it.
+	parityIdle = 10 * time.Minute
+
+	// After parity was computed nothing is for four times as long: strangers
+	// who ask take a fifth of one processor at most.
+	parityRest = 4
+
+	// parityPatience is how long a request waits for its turn. Peers ask again.
+	parityPatience = 40 * time.Second
+
+	// What cannot be computed, because the disk or the quota is full, is not
+	// claimed for so long.
+	parityRetry = 10 * time.Minute
+)
+
+// errParity reports parity that cannot be computed now.
+var errParity = errors.New("parity cannot be computed now")
+
+// onDemand computes the parity of blocks of which only the content is kept
+// (keep_parity = false) when somebody asks for it: all of it at once, which
+// costs hardly more than one row does, onto the disk, where it stays while it is
+// being read. One block at a time, and not without pause.
+type onDemand struct {
+	ctx    context.Context
+	coding *sync.Mutex // held while a block is coded
+	log    *slog.Logger
+	idle   time.Duration // parityIdle
+
+	turn chan struct{} // one slot: its holder computes
+	free time.Time     // of whoever has the turn: not to be used before
+
+	mu       sync.Mutex
+	read     map[erasure.ID]time.Time // guarded by mu: when parity was last asked for
+	refused  map[erasure.ID]time.Time // guarded by mu: until when it is not to be had
+	computed int64                    // guarded by mu: blocks whose parity was, since the start
+	took     time.Duration            // guarded by mu: for that
+}
+
+func newOnDemand(ctx context.Context, coding *sync.Mutex, log *slog.Logger) *onDemand {
+	return &onDemand{
+		ctx: ctx, coding: coding, log: log, idle: parityIdle, turn: make(chan struct{}, 1),
+		read: map[erasure.ID]time.Time{}, refused: map[erasure.ID]time.Time{},
+	}
+}
+
+// face is a block as others see it: with the parity that can be computed.
+type face struct {
+	*blobstore.Block
+	d *onDemand
+}
+
+var _ swarm.Block = face{}
+
+// face returns b as others see it.
+func (n *Node) face(b *blobstore.Block) swarm.Block {
+	if n.parity == nil {
+		return b
+	}
+	return face{b, n.parity}
+}
+
+// can reports whether piece is not held and can be computed.
+func (f face) can(piece int) bool {
+	if piece < f.Geometry().FilePieces() || !f.HasContent() {
+		return false
+	}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return !time.Now().Before(f.d.refused[f.ID()])
+}
+
+// Has reports whether piece is held or can be computed.
+func (f face) Has(piece int) bool { return f.Block.Has(piece) || f.can(piece) }
+
+// Held returns the pieces that Has.
+func (f face) Held() erasure.PieceSet {
+	held := f.Block.Held()
+	if g := f.Geometry(); f.can(g.FilePieces()) {
+		for p := g.FilePieces(); p < g.Pieces(); p++ {
+			held.Add(p)
+		}
+	}
+	return held
+}
+
+// ReadPieceAt reads from a piece, after its parity was computed if need be.
+func (f face) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
+	if f.missing(piece) {
+		if err := f.d.compute(f.Block); err != nil {
+			return 0, fmt.Errorf("piece %d of %s: %w", piece, f.ID().Short(), err)
+		}
+	}
+	return f.Block.ReadPieceAt(piece, p, off)
+}
+
+// missing notes that piece is asked for, and reports whether it is to be
+// computed first.
+func (f face) missing(piece int) bool {
+	if piece < f.Geometry().FilePieces() {
+		return false
+	}
+	f.d.mu.Lock()
+	f.d.read[f.ID()] = time.Now()
+	f.d.mu.Unlock()
+	return !f.Block.Has(piece) && f.can(piece)
+}
+
+// compute makes b whole, when it is its turn.
+func (d *onDemand) compute(b *blobstore.Block) error {
+	ctx, cancel := context.WithTimeout(d.ctx, parityPatience)
+	defer cancel()
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: others come first", errParity)
+	}
+	defer func() { <-d.turn }()
+	if b.Whole() { // somebody asked at the same time
+		return nil
+	}
+	select {
+	case <-time.After(time.Until(d.free)):
+	case <-ctx.Done():
+		return fmt.Errorf("%w: others came first", errParity)
+	}
+	d.coding.Lock()
+	began := time.Now()
+	err := b.Complete(d.ctx, nil) // not ctx: what was begun is worth ending
+	took := time.Since(began)
+	d.coding.Unlock()
+	d.mu.Lock()
+	d.computed++
+	d.took += took
+	if err != nil && d.ctx.Err() == nil {
+		d.refused[b.ID()] = time.Now().Add(parityRetry)
+	}
+	d.mu.Unlock()
+	d.free = time.Now().Add(parityRest * took)
+	if err != nil {
+		d.log.Warn("parity not computed", "block", b.ID().Short(), "err", err)
+		return fmt.Errorf("%w: %w", errParity, err)
+	}
+	d.log.Info("parity computed", "block", b.ID().Short(), "dur", took)
+	return nil
+}
+
+// drop drops the parity of b that is not in keep, unless it was asked for of
+// late or cannot be computed again.
+func (d *onDemand) drop(ctx context.Context, b *blobstore.Block, keep erasure.PieceSet) error {
+	d.mu.Lock()
+	idle := time.Since(d.read[b.ID()]) > d.idle
+	if idle {
+		delete(d.read, b.ID())
+	}
+	d.mu.Unlock()
+	g := b.Geometry()
+	drop := erasure.NewPieceSet(g.Pieces())
+	for p := range b.Held().All() {
+		if p >= g.FilePieces() && !keep.Has(p) {
+			drop.Add(p)
+		}
+	}
+	if !idle || drop.Count() == 0 || !b.HasContent() {
+		return nil
+	}
+	if err := b.DropPieces(ctx, drop); err != nil {
+		return fmt.Errorf("drop parity of %s: %w", b.ID().Short(), err)
+	}
+	return nil
+}
+
+// dropParity drops parity that nobody asks for, now and then, until ctx ends.
+func (n *Node) dropParity(ctx context.Context) {
+	every := min(time.Minute, n.parity.idle)
+	for {
+		for _, b := range n.store.Blocks() {
+			if n.busy(b.ID()) || n.isServedAnyway(b.ID()) {
+				continue // it is being fetched, or announced
+			}
+			if err := n.parity.drop(ctx, b, n.owed(b)); err != nil && ctx.Err() == nil {
+				n.log.Warn("parity stays", "err", err)
+			}
+			if n.parity.wasRefused(b.ID()) {
+				_ = n.seed(b) // it is claimed no more, or again
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+	}
+}
+
+// wasRefused reports whether what is claimed of a block may have changed.
+func (d *onDemand) wasRefused(id erasure.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	until, ok := d.refused[id]
+	if ok && time.Now().After(until) {
+		delete(d.refused, id)
+	}
+	return ok
+}
+
+// orderParity has the parity of b computed, if nobody is at that, for whoever
+// will ask again.
+func (n *Node) orderParity(b *blobstore.Block) {
+	if len(n.parity.turn) == 0 {
+		n.background(func(context.Context) { _ = n.parity.compute(b) }) // logged there
+	}
+}
+
+func (n *Node) isServedAnyway(id erasure.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.anyway[id] > 0
+}
+
+// holdsAll reports whether all of b is here, or can be computed.
+func (n *Node) holdsAll(b *blobstore.Block) bool {
+	return b.Whole() || n.parity != nil && b.HasContent()
+}
+
+// ParityStatus tells of parity that is not kept.
+type ParityStatus struct {
+	Blocks   int   `json:"blocks"`   // kept without some of it, or without any
+	Bytes    int64 `json:"bytes"`    // that this saves
+	Computed int64 `json:"computed"` // times that parity of a block was, since the start
+	TookMS   int64 `json:"took_ms"`  // for that
+}
+
+// Parity tells of parity that is not kept; nil: all of it is.
+func (n *Node) Parity() *ParityStatus {
+	if n.parity == nil {
+		return nil
+	}
+	var s ParityStatus
+	for _, b := range n.store.Blocks() {
+		if b.Whole() || !b.HasContent() {
+			continue
+		}
+		s.Blocks++
+		s.Bytes += int64(b.Geometry().Rows()-b.Rows()) * erasure.RowSize
+	}
+	n.parity.mu.Lock()
+	defer n.parity.mu.Unlock()
+	s.Computed, s.TookMS = n.parity.computed, n.parity.took.Milliseconds()
+	return &s
+}

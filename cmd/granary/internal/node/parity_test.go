@@ -1,0 +1,135 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"granary/blobstore"
+	"granary/cmd/granary/internal/node"
+	"granary/erasure"
+	"granary/swarm"
+)
+
+func openSwarm(t *testing.T, last byte) (*swarm.Swarm, netip.AddrPort) {
+	t.Helper()
+	ip := netip.AddrFrom4([4]byte{127, 46, 7, last})
+	s, err := swarm.Open(swarm.Config{IP: ip, AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, netip.AddrPortFrom(ip, uint16(s.Port()))
+}
+
+// parityOf is all parity pieces.
+func parityOf(g erasure.Geometry) erasure.PieceSet {
+	s := erasure.NewPieceSet(g.Pieces())
+	for p := g.FilePieces(); p < g.Pieces(); p++ {
+		s.Add(p)
+	}
+	return s
+}
+
+func TestParityIsComputedForWhoAsks(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, lean, empty := publishedBlock(t, 600) // pieces of two rows
+	g := lean.Geometry()
+	owed := erasure.NewPieceSet(g.Pieces())
+	owed.Add(g.FilePieces() + 7)
+	d := node.NewOnDemand(ctx, 0)
+	full := lean.Bytes()
+	if err := d.Drop(ctx, lean, owed); err != nil {
+		t.Fatal(err)
+	}
+	if n := lean.Held().Count(); n != g.FilePieces()+1 {
+		t.Fatalf("%d pieces held, want the content and what is owed", n)
+	}
+	if saved := full - lean.Bytes(); saved < g.PaddedLength()*9/10 {
+		t.Errorf("%d bytes saved of %d", saved, full)
+	}
+	if r, err := lean.Scrub(ctx, blobstore.ScrubConfig{}); err != nil || r.Bad.Count() > 0 {
+		t.Errorf("a scrub takes dropped parity for damage: %+v, %v", r, err)
+	}
+
+	seeder, addr := openSwarm(t, 1)
+	seeder.Offer(lean.ID(), d.Face(lean))
+	leecher, _ := openSwarm(t, 2)
+	torrent, err := leecher.Add(empty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	torrent.AddPeers(addr)
+	if err := torrent.Fetch(ctx, parityOf(g)); err != nil { // as one who finds the content nowhere
+		t.Fatal(err)
+	}
+	if err := empty.Complete(ctx, nil); err != nil {
+		t.Errorf("what came is not the block's parity: %v", err)
+	}
+	if n := d.Computed(); n != 1 {
+		t.Errorf("computed %d times, want once for all pieces", n)
+	}
+	if err := d.Drop(ctx, lean, owed); err != nil || lean.Whole() {
+		t.Errorf("it stays after it was asked for: %v", err)
+	}
+}
+
+func TestOnlyWhatCanBeComputedIsClaimed(t *testing.T) {
+	ctx := t.Context()
+	content, err := bytes.Repeat([]byte("x"), 40*erasure.RowSize), error(nil)
+	dir := t.TempDir()
+	store, err := blobstore.Open(ctx, dir, blobstore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := store.Import(ctx, "block", bytes.NewReader(content), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := b.Geometry()
+	d := node.NewOnDemand(ctx, 0)
+	if err := d.Drop(ctx, b, erasure.NewPieceSet(g.Pieces())); err != nil {
+		t.Fatal(err)
+	}
+	last := g.Pieces() - 1
+	if f := d.Face(b); !f.Has(0) || !f.Has(last) || b.Has(last) {
+		t.Error("parity that can be computed is not claimed, or it is held")
+	}
+	usage, err := store.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := b.ID()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// No room to compute it in: claimed until that is found out.
+	store, err = blobstore.Open(ctx, dir, blobstore.Config{Quota: usage.Bytes + 300<<10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if b, err = store.Block(id); err != nil {
+		t.Fatal(err)
+	}
+	f := d.Face(b)
+	if _, err := f.ReadPieceAt(last, make([]byte, 1), 0); !errors.Is(err, blobstore.ErrQuota) {
+		t.Errorf("got %v, want ErrQuota", err)
+	}
+	if f.Has(last) || !f.Has(0) {
+		t.Error("what cannot be computed is claimed, or the content is not")
+	}
+	// Without some of the content there is nothing to compute from.
+	drop := erasure.NewPieceSet(g.Pieces())
+	drop.Add(0)
+	if err := b.DropPieces(ctx, drop); err != nil {
+		t.Fatal(err)
+	}
+	if f := node.NewOnDemand(ctx, 0).Face(b); f.Has(last) || f.Has(0) || !f.Has(1) {
+		t.Error("claims do not follow what is held")
+	}
+}
