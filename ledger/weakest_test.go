@@ -13,8 +13,8 @@ import (
 )
 
 // searchEnv says for how many networks TestAnyThirdOfThePowerHoldsKRows searches:
-// 1 unless set. 100 take some ten minutes.
-const searchEnv = "GRANARY_SHARE_SEARCH"
+// 1 unless set. 20 take a minute.
+const searchEnv = "GRANARY_TEST_ROUNDS"
 
 // exactly is up to how many validators the weakest third is found by going through
 // all; beyond, by search.

@@ -152,6 +152,7 @@ func (j *judge) ProcessProposal(ctx context.Context, req *abci.RequestProcessPro
 func TestByzantineValidatorIsRefusedAndKnown(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	p := newProcesses(t, 4, 500*time.Millisecond, "byzantine")
+	p.silent = true
 	judge := &judge{}
 	const full = 4
 	c, err := chain.OpenWith(t.Context(), p.config(full), func(honest abci.Application) abci.Application {
@@ -231,9 +232,7 @@ func TestByzantineValidatorIsRefusedAndKnown(t *testing.T) {
 		}
 	}
 	cl := p.lightClient(light.Config{})
-	if _, err := cl.Update(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	look(t, cl)
 	twice, err := cl.DoubleSigns(t.Context())
 	if err != nil || len(twice) == 0 {
 		t.Fatalf("signed twice: %v, %v", twice, err)

@@ -107,12 +107,21 @@ func prepare(cfg Config) (*Chain, error) {
 }
 
 // start runs the engine over the open state.
-func (c *Chain) start(ctx context.Context) error {
+func (c *Chain) start(ctx context.Context) (err error) {
+	// The engine panics if its stores and the state cannot be brought together.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrHalted, p)
+		}
+	}()
 	signer, err := openSigner(c.cfg)
 	if err != nil {
 		return err
 	}
-	return c.run(ctx, c.application(), signer)
+	if err := c.assemble(ctx, c.application(), signer); err != nil {
+		return err
+	}
+	return c.run()
 }
 
 func (c *Chain) application() *app {
@@ -120,24 +129,15 @@ func (c *Chain) application() *app {
 	return c.stores.app
 }
 
-// run assembles the engine of what decides and what signs, and starts it.
-func (c *Chain) run(ctx context.Context, a abci.Application, signer types.PrivValidator) (err error) {
-	// The engine panics if its stores and the state cannot be brought together.
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrHalted, p)
-		}
-	}()
-	peers, err := parsePeers(c.cfg.Peers)
-	if err != nil {
-		return err
-	}
+// assemble makes the engine of what decides and what signs.
+func (c *Chain) assemble(ctx context.Context, a abci.Application, signer types.PrivValidator) error {
 	if err := begun(ctx, c.cfg.Genesis.Time, c.cfg.Now()); err != nil {
 		return err
 	}
 	conf := engineConfig(c.cfg, c.port)
 	nodeKey := &p2p.NodeKey{PrivKey: cmted25519.PrivKey(c.cfg.NodeKey)}
 	doc := GenesisDoc(c.cfg.Genesis)
+	var err error
 	c.node, err = node.NewNodeWithContext(ctx, conf, signer, nodeKey,
 		proxy.NewLocalClientCreator(a),
 		func() (*types.GenesisDoc, error) { return doc, nil },
@@ -158,7 +158,14 @@ func (c *Chain) run(ctx context.Context, a abci.Application, signer types.PrivVa
 		return errors.New("the engine's store of validator sets is another than we know")
 	}
 	c.states = sets
-	if c.peers, err = listen(c.node.Switch()); err != nil {
+	c.peers, err = listen(c.node.Switch())
+	return err
+}
+
+// run starts the engine.
+func (c *Chain) run() error {
+	peers, err := parsePeers(c.cfg.Peers)
+	if err != nil {
 		return err
 	}
 	if err := c.node.Start(); err != nil {
@@ -166,7 +173,8 @@ func (c *Chain) run(ctx context.Context, a abci.Application, signer types.PrivVa
 	}
 	var dialling context.Context
 	dialling, c.stop = context.WithCancel(context.Background())
-	c.done.Go(func() { stayConnected(dialling, c.node.Switch(), nodeKey.ID(), peers) })
+	self := c.node.NodeInfo().ID()
+	c.done.Go(func() { stayConnected(dialling, c.node.Switch(), self, peers) })
 	return nil
 }
 

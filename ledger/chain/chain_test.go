@@ -79,6 +79,7 @@ type network struct {
 	ports   []int
 	nodes   []*chain.Chain // nil: down
 
+	silent     bool              // nodes in this process pass no evidence on: see chain.OpenWith
 	candidates bool              // nodes beyond the first validators have consensus keys, too
 	route      map[[2]int]string // addresses by which a node finds another, if not its own
 }
@@ -127,7 +128,13 @@ func (n *network) config(i int) chain.Config {
 
 func (n *network) start(i int) *chain.Chain {
 	n.t.Helper()
-	c, err := chain.Open(n.t.Context(), n.config(i))
+	open := chain.Open
+	if n.silent {
+		open = func(ctx context.Context, cfg chain.Config) (*chain.Chain, error) {
+			return chain.OpenWith(ctx, cfg, nil, nil)
+		}
+	}
+	c, err := open(n.t.Context(), n.config(i))
 	if err != nil {
 		n.t.Fatalf("start node %d: %v", i, err)
 	}

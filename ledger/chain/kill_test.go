@@ -17,9 +17,9 @@ import (
 	"granary/ledger/light"
 )
 
-// GRANARY_KILL_ROUNDS says how often TestKilledValidatorsContinue kills: 10 unless
-// set. 100 take about ten minutes.
-const killRounds = "GRANARY_KILL_ROUNDS"
+// GRANARY_TEST_ROUNDS says how often TestKilledValidatorsContinue kills: 10 unless
+// set. 100 take some four minutes.
+const killRounds = "GRANARY_TEST_ROUNDS"
 
 // TestKilledValidatorsContinue kills one or all validators again and again while
 // clients send transactions. After each time all have equal heads, and in the end
