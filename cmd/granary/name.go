@@ -155,7 +155,9 @@ func (a *app) nameHistory() *cobra.Command {
 			for _, s := range steps {
 				fmt.Fprintf(w, "#%-6d %s  by %.16s…", s.Index, s.Time.Format(time.RFC3339), s.By)
 				fmt.Fprintf(w, "  paid %d", s.Pay)
-				if s.Terms > 0 {
+				if s.Terms == 1 {
+					fmt.Fprint(w, " for a term")
+				} else if s.Terms > 1 {
 					fmt.Fprintf(w, " for %d terms", s.Terms)
 				}
 				if s.Target != "" {

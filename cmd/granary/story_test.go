@@ -18,7 +18,7 @@ func TestStoriesOfANetwork(t *testing.T) {
 		Cmds:               commands(),
 		Setup: func(env *testscript.Env) error {
 			for variable, name := range map[string]string{
-				"PUBLISHER": "publisher", "CUSTODIAN": "custodian-1", "CUSTODIAN2": "custodian-2", "VALIDATOR1": "validator-1", "VALIDATOR2": "validator-2",
+				"PUBLISHER": "publisher", "CUSTODIAN": "custodian-1", "CUSTODIAN2": "custodian-2", "CUSTODIAN3": "custodian-3", "VALIDATOR1": "validator-1", "VALIDATOR2": "validator-2",
 			} {
 				env.Setenv(variable, n.Nodes[name].Home)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -102,6 +103,7 @@ func (a *app) showDecided(d node.Decided) error {
 			fmt.Fprintf(w, "proposal %d is enacted\n", d.Index)
 		} else {
 			fmt.Fprintf(w, "proposal %d\n", d.Index)
+			a.ui.Note("it waits for more votes: `granary validators list` shows how far it is, others say `granary validators vote %d`", d.Index)
 		}
 	})
 }
@@ -251,6 +253,8 @@ func changedParams(p ledger.Params, settings []string) (ledger.Params, error) {
 		}
 		if old[0] == '"' {
 			value = strconv.Quote(value)
+		} else if _, err := strconv.ParseInt(value, 10, 64); err != nil {
+			return p, fmt.Errorf("%s=%s is no whole number", key, value)
 		}
 		values[key] = json.RawMessage(value)
 	}
@@ -260,6 +264,9 @@ func changedParams(p ledger.Params, settings []string) (ledger.Params, error) {
 	var out ledger.Params
 	if err := json.Unmarshal(raw, &out); err != nil {
 		return p, err
+	}
+	if out == p {
+		return p, errors.New("it is so already")
 	}
 	return out, out.Validate()
 }

@@ -64,7 +64,12 @@ func (h *Home) RotateAttest() (old string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("read attest key: %w", err)
 	}
-	old = filepath.Join(dir, "attest."+time.Now().UTC().Format("20060102T150405Z"))
+	for at := time.Now().UTC(); ; at = at.Add(time.Second) { // another may have been rotated out this second
+		old = filepath.Join(dir, "attest."+at.Format("20060102T150405Z"))
+		if _, err := os.Stat(old); err != nil {
+			break
+		}
+	}
 	if err := durable.Write(old, raw, 0o600); err != nil {
 		return "", err
 	}

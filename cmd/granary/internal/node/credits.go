@@ -110,6 +110,9 @@ func (n *Node) Transfer(ctx context.Context, to string, credits int64, patience 
 	if err := t.To.UnmarshalText([]byte(to)); err != nil {
 		return CreditStatus{}, fmt.Errorf("%w: key: %w", ledger.ErrMalformed, err)
 	}
+	if t.To == ledger.KeyOf(n.cfg.Publisher) {
+		return CreditStatus{}, fmt.Errorf("%w: that is the key whose credits are to move", ledger.ErrMalformed)
+	}
 	return n.spent(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindTransfer, Transfer: t}, patience)
 }
 

@@ -100,10 +100,16 @@ func (n *Node) name(ctx context.Context, name string) (NameStatus, error) {
 func (n *Node) NameHistory(ctx context.Context, name string, patience time.Duration) ([]NameStep, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if err := ledger.CheckName(name); err != nil {
+		return nil, err
+	}
 	if err := n.synced(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOffline, err)
 	}
 	got, err := n.light.Name(ctx, name)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil, fmt.Errorf("nobody ever owned @%s: %w", name, ledger.ErrNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}
