@@ -183,7 +183,38 @@ func TestASmallInternet(t *testing.T) {
 
 	if long {
 		n.heads()
+		n.floods(newcomer, ref)
 		n.splitWhileItRuns(newcomer, light, ref)
+	}
+}
+
+// floods has two strangers ask everybody for more than they are given. It
+// compares the slowest of an honest node's tests with and without them.
+func (n *internet) floods(honest *devnet.Node, ref node.Ref) {
+	n.t.Helper()
+	calm := slowest(n.t, honest, ref)
+	for range 2 {
+		from := n.home(50, 50)
+		cmd := from.command(n.flooder, n.File, from.ip.String(), ref.ID.String())
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // killed
+		}()
+		if lines := bufio.NewScanner(out); !lines.Scan() || lines.Text() != "all were asked" {
+			n.t.Fatalf("flooder: %q, %v", lines.Text(), lines.Err())
+		}
+	}
+	flooded := slowest(n.t, honest, ref)
+	n.step("the slowest of 20 verdicts took %v, under a flood %v", calm, flooded)
+	if flooded > 3*calm {
+		n.t.Errorf("under a flood a verdict took %v, without %v; want at most three times as long", flooded, calm)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -24,6 +25,8 @@ type lab struct {
 	router *place
 	binary string // this program, under a name that makes it granary
 	places int
+
+	flooder string // and under one that makes it flood
 }
 
 // place is a machine in a lab.
@@ -51,7 +54,8 @@ func newLab(t *testing.T, loss int) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{t: t, binary: filepath.Join(t.TempDir(), "granary")}
-	if err := os.Symlink(self, l.binary); err != nil {
+	l.flooder = filepath.Join(filepath.Dir(l.binary), "flood")
+	if err := errors.Join(os.Symlink(self, l.binary), os.Symlink(self, l.flooder)); err != nil {
 		t.Fatal(err)
 	}
 	l.router = l.place()
@@ -182,8 +186,11 @@ func (p *place) node() devnet.Place {
 }
 
 // granary prepares a granary command in the place.
-func (p *place) granary(args ...string) *exec.Cmd {
-	all := append(append(p.enter(), p.lab.binary), args...)
+func (p *place) granary(args ...string) *exec.Cmd { return p.command(p.lab.binary, args...) }
+
+// command prepares any command in the place.
+func (p *place) command(name string, args ...string) *exec.Cmd {
+	all := append(append(p.enter(), name), args...)
 	return exec.Command(all[0], all[1:]...)
 }
 

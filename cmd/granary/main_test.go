@@ -23,7 +23,7 @@ import (
 // TestMain lets the test binary stand for the program: child processes that
 // tests start are real granary processes.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"granary": main})
+	testscript.Main(m, map[string]func(){"granary": main, "flood": flood})
 }
 
 // TestScripts runs the stories in testdata/script. A line `exits N granary …`
