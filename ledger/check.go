@@ -116,10 +116,11 @@ func (s *State) attestable(item Attestation, sender PublicKey) (announced, int, 
 		return a, 0, err
 	}
 	for i, v := range set {
-		if j := place(now, v.Consensus); j >= 0 {
-			v.Attest = now[j].Attest // that before may have been stolen
+		key, err := s.speaksBy(now, v)
+		if err != nil {
+			return a, 0, err
 		}
-		if v.Attest != sender {
+		if key != sender {
 			continue
 		}
 		if a.has(i) {
@@ -128,6 +129,19 @@ func (s *State) attestable(item Attestation, sender PublicKey) (announced, int, 
 		return a, i, nil
 	}
 	return a, 0, fmt.Errorf("%w: entry %d", ErrNotValidator, item.Index)
+}
+
+// speaksBy returns the attest key of a validator of an earlier set: the present one,
+// or the last that it had. Those before may have been stolen.
+func (s *State) speaksBy(now []Validator, v Validator) (PublicKey, error) {
+	if place(now, v.Consensus) >= 0 {
+		return attestKey(now, v.Consensus), nil
+	}
+	w, err := s.spoken(v.Consensus)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	return w.Left.value()
 }
 
 // kept reports whether the block is certified and its keep has not ended.

@@ -68,6 +68,10 @@ var (
 	// ErrOften reports a validator that has said as much on one day as it may: see
 	// MaxWords.
 	ErrOften = errors.New("said too much on one day")
+
+	// ErrPrice reports a payment that is not the price, which a vote may have changed
+	// since it was signed.
+	ErrPrice = errors.New("the price is another")
 )
 
 // ErrNotFound reports that the ledger has no such entry, announcement or block.
@@ -84,7 +88,7 @@ const CodeOther = 1
 func refusals() []error {
 	return []error{
 		ErrMalformed, ErrSignature, ErrID, ErrNotYet, ErrNonce, ErrCredits, ErrPending, ErrFull, ErrKeep,
-		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired, ErrNotOwner, ErrChange, ErrWaiting, ErrOften,
+		ErrNotValidator, ErrUnknown, ErrAttested, ErrExpired, ErrNotOwner, ErrChange, ErrWaiting, ErrOften, ErrPrice,
 	}
 }
 

@@ -110,6 +110,8 @@ func TestBadGenesisIsMalformed(t *testing.T) {
 		"negative allowance": func(g *ledger.Genesis) { g.Params.Allowance = -1 },
 		"allowance, no cap":  func(g *ledger.Genesis) { g.Params.Allowance = 1 },
 		"huge cap":           func(g *ledger.Genesis) { g.Params.AllowancePerDay = 1<<63 - 1 },
+		"allowance < fee":    func(g *ledger.Genesis) { g.Params.Fee, g.Params.Allowance, g.Params.AllowancePerDay = 2, 1, 1 },
+		"name in HTML":       func(g *ledger.Genesis) { g.Validators[0].Name = "a&b" },
 		"nothing can pend":   func(g *ledger.Genesis) { g.Params.MaxPending = 0 },
 		"no votes":           func(g *ledger.Genesis) { g.Params.VoteWindow = 0 },
 		"long term":          func(g *ledger.Genesis) { g.Params.NameTerm = 3651 * day },

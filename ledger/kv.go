@@ -131,6 +131,7 @@ type (
 		Deadline int64     // milliseconds
 		Voters   []byte    // consensus keys of those in favour, one after the other
 		Decision uint64    // the entry that enacted it; 0: none
+		Set      uint64    // number of the validator set when it was made
 	}
 
 	// trail leads from the latest entry about something back to the first: those

@@ -71,7 +71,7 @@ func TestNamePriceIsTheParameters(t *testing.T) {
 	g.Grants[0].Credits = nameCost
 	n := newNode(t, g)
 	for _, pay := range []int64{0, nameCost - 1, nameCost + 1, 2 * nameCost} {
-		n.refuse(t, namingFor(t, "alice", 1, pay, ledger.Naming{Name: "x", Terms: 1}), ledger.ErrCredits)
+		n.refuse(t, namingFor(t, "alice", 1, pay, ledger.Naming{Name: "x", Terms: 1}), ledger.ErrPrice)
 	}
 	n.refuse(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 2}), ledger.ErrCredits)
 	n.accept(t, naming(t, "alice", 1, ledger.Naming{Name: "x", Terms: 1}))

@@ -130,6 +130,9 @@ func (p Params) Validate() error {
 	if p.Fee < 0 || p.Fee > MaxCredits {
 		return malformed("fee of %d credits", p.Fee)
 	}
+	if p.Allowance > 0 && p.Allowance < p.Fee {
+		return malformed("allowance of %d credits, less than the fee of %d: newcomers could not announce", p.Allowance, p.Fee)
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (tx Tx) checkPay() error {
 func (s *State) checkPrice(tx Tx, sender account) error {
 	price := s.Params().Price(tx)
 	if tx.Pay != price {
-		return fmt.Errorf("%w: %s costs %d, %d are offered", ErrCredits, tx.Kind, price, tx.Pay)
+		return fmt.Errorf("%w: %s costs %d, %d are offered", ErrPrice, tx.Kind, price, tx.Pay)
 	}
 	if price > sender.Credits {
 		return fmt.Errorf("%w: %s costs %d, the account has %d", ErrCredits, tx.Kind, price, sender.Credits)

@@ -70,7 +70,7 @@ func TestFeeIsTakenAndBurned(t *testing.T) {
 	for _, pay := range []int64{0, testFee - 1, testFee + 1} {
 		tx := moving("dave", 1)
 		tx.Pay = pay
-		n.refuse(t, sign(t, "alice", 3, tx), ledger.ErrCredits)
+		n.refuse(t, sign(t, "alice", 3, tx), ledger.ErrPrice)
 	}
 	n.refuse(t, n.paid(t, "dave", 1, moving("alice", 1)), ledger.ErrCredits)
 	n.refuse(t, n.paid(t, "alice", 3, moving("dave", 7*testFee-6)), ledger.ErrCredits)

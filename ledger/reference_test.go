@@ -127,6 +127,7 @@ const (
 	refNotOwner     = 15
 	refChange       = 16
 	refOften        = 18
+	refPrice        = 19
 )
 
 type refItem struct {
@@ -344,7 +345,7 @@ func (tx *refTx) refPropose(payload []byte) uint32 {
 			c.params = append(c.params, n)
 			ok = ok && within
 		}
-		ok = ok && c.params[5] <= c.params[6]
+		ok = ok && c.params[5] <= c.params[6] && (c.params[5] == 0 || c.params[5] >= c.params[11])
 	case 4:
 		key, ok1 := refBytes(list[0], 32)
 		credits, ok2 := refAmount(list[1], 1, 1<<62)
@@ -371,7 +372,7 @@ func refSetOK(set []ledger.Validator) bool {
 			seen[k] = true
 		}
 		for _, c := range v.Name {
-			if c < ' ' || c > '~' {
+			if c < ' ' || c > '~' || strings.ContainsRune("<>&", c) {
 				return false
 			}
 		}
@@ -490,6 +491,7 @@ type refProposal struct {
 	deadline int64
 	voters   []ledger.PublicKey
 	decision uint64
+	set      uint64
 }
 
 type refAnnouncement struct {
@@ -520,9 +522,10 @@ type refLedger struct {
 	names         map[string]*refName
 	proposals     map[uint64]*refProposal
 	proposed      map[ledger.PublicKey]uint64
-	spoke         map[ledger.PublicKey]int64 // the day of the last word, by consensus key
-	words         map[ledger.PublicKey]int64 // on that day
-	sets          [][]ledger.Validator       // the last is the present one
+	spoke         map[ledger.PublicKey]int64  // the day of the last word, by consensus key
+	left          map[ledger.PublicKey][]byte // the attest key when it was voted out, by consensus key
+	words         map[ledger.PublicKey]int64  // on that day
+	sets          [][]ledger.Validator        // the last is the present one
 	params        []int64
 }
 
@@ -534,7 +537,7 @@ func newRefLedger(g ledger.Genesis) *refLedger {
 		accounts: map[ledger.PublicKey]*refAccount{}, announcements: map[uint64]*refAnnouncement{},
 		blocks: map[erasure.ID]*refBlock{}, handedOut: map[int64]int64{},
 		names: map[string]*refName{}, proposals: map[uint64]*refProposal{}, proposed: map[ledger.PublicKey]uint64{},
-		spoke: map[ledger.PublicKey]int64{}, words: map[ledger.PublicKey]int64{},
+		spoke: map[ledger.PublicKey]int64{}, left: map[ledger.PublicKey][]byte{}, words: map[ledger.PublicKey]int64{},
 		sets: [][]ledger.Validator{g.Validators}, params: refParams(g.Params),
 	}
 	for _, grant := range g.Grants {
@@ -616,10 +619,17 @@ func (l *refLedger) refValues() map[string][]byte {
 		for _, v := range p.voters {
 			voters = append(voters, v[:]...)
 		}
-		out[number("g", index)] = refPut([]any{p.proposer[:], uint64(p.deadline), voters, p.decision})
+		out[number("g", index)] = refPut([]any{p.proposer[:], uint64(p.deadline), voters, p.decision, p.set})
 	}
-	for key, day := range l.spoke {
-		out["o"+string(key[:])] = refPut([]any{l.proposed[key], uint64(day), uint64(l.words[key])})
+	said := map[ledger.PublicKey]bool{}
+	for key := range l.spoke {
+		said[key] = true
+	}
+	for key := range l.left {
+		said[key] = true
+	}
+	for key := range said {
+		out["o"+string(key[:])] = refPut([]any{l.proposed[key], uint64(l.spoke[key]), uint64(l.words[key]), l.left[key]})
 	}
 	return out
 }
@@ -757,7 +767,10 @@ func (l *refLedger) transaction(raw []byte) uint32 {
 		allowance = p[refAllowance]
 		account.credits = allowance
 	}
-	if price := l.price(tx); tx.pay != price || tx.pay > account.credits {
+	if tx.pay != l.price(tx) {
+		return refPrice
+	}
+	if tx.pay > account.credits {
 		return refCredits
 	}
 	account.credits -= tx.pay
@@ -892,6 +905,7 @@ func (l *refLedger) do(index uint64, tx refTx, account *refAccount) {
 		proposer := l.set()[l.who(tx.sender)].Consensus
 		l.proposals[index] = &refProposal{
 			change: tx.change, proposer: proposer, deadline: l.now + l.params[refVoteWindow], voters: []ledger.PublicKey{proposer},
+			set: uint64(len(l.sets) - 1),
 		}
 		l.proposed[proposer] = index
 		l.enact(index)
@@ -1021,10 +1035,22 @@ func (l *refLedger) checkVote(tx refTx) uint32 {
 		return refAttested
 	}
 	if power, total := l.carried(append(slices.Clone(p.voters), voter)); tx.approve && 3*power > 2*total {
+		if c := p.change; c.kind == 1 && refAttestKey(l.sets[p.set], c.validator.Consensus) != refAttestKey(l.set(), c.validator.Consensus) {
+			return refChange
+		}
 		_, code := l.changed(p.change)
 		return code
 	}
 	return refOK
+}
+
+func refAttestKey(set []ledger.Validator, consensus ledger.PublicKey) (key ledger.PublicKey) {
+	for _, v := range set {
+		if v.Consensus == consensus {
+			key = v.Attest
+		}
+	}
+	return key
 }
 
 func (l *refLedger) enact(index uint64) {
@@ -1037,6 +1063,10 @@ func (l *refLedger) enact(index uint64) {
 	p.decision = l.add(4, []any{index, uint64(power), uint64(total)})
 	switch p.change.kind {
 	case 1, 2:
+		if p.change.kind == 2 {
+			key := refAttestKey(l.set(), p.change.remove)
+			l.left[p.change.remove] = key[:]
+		}
 		l.sets = append(l.sets, set)
 	case 3:
 		l.params = p.change.params
@@ -1089,12 +1119,11 @@ func (l *refLedger) counts(item refItem, sender ledger.PublicKey) (int, uint32) 
 		return 0, refExpired
 	}
 	for i, v := range a.set {
-		for _, now := range l.set() {
-			if now.Consensus == v.Consensus {
-				v.Attest = now.Attest
-			}
+		speaks := refAttestKey(l.set(), v.Consensus)
+		if speaks == (ledger.PublicKey{}) {
+			speaks = ledger.PublicKey(l.left[v.Consensus])
 		}
-		if v.Attest == sender {
+		if speaks == sender {
 			if a.attested[i] {
 				return 0, refAttested
 			}

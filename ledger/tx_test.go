@@ -286,7 +286,7 @@ func TestReasonsSurviveAWire(t *testing.T) {
 	for _, want := range []error{
 		ledger.ErrMalformed, ledger.ErrSignature, ledger.ErrID, ledger.ErrNotYet, ledger.ErrNonce, ledger.ErrCredits,
 		ledger.ErrPending, ledger.ErrFull, ledger.ErrKeep, ledger.ErrNotValidator, ledger.ErrUnknown, ledger.ErrAttested, ledger.ErrExpired,
-		ledger.ErrNotOwner, ledger.ErrChange, ledger.ErrWaiting, ledger.ErrOften,
+		ledger.ErrNotOwner, ledger.ErrChange, ledger.ErrWaiting, ledger.ErrOften, ledger.ErrPrice,
 	} {
 		code := ledger.Code(errors.Join(errors.New("while busy"), want))
 		if code <= ledger.CodeOther || seen[code] {

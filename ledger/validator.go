@@ -49,7 +49,7 @@ func checkValidators(set []Validator) error {
 			return malformed("validator's name of %d bytes", len(v.Name))
 		}
 		for _, c := range []byte(v.Name) {
-			if c < ' ' || c > '~' {
+			if c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' { // which JSON may escape
 				return malformed("validator's name %q", v.Name)
 			}
 		}

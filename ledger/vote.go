@@ -152,8 +152,39 @@ func (s *State) checkVote(v Validator, vote Vote) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.changed(e.Tx.Change)
-	return err
+	if _, err = s.changed(e.Tx.Change); err != nil {
+		return err
+	}
+	return s.sameAttestKey(e.Tx.Change, p.Set)
+}
+
+// sameAttestKey returns ErrChange if the validator that c would change speaks by
+// another key than when c was proposed: a vote on its power must not bring back a
+// key that it has replaced since, because it was stolen, say.
+func (s *State) sameAttestKey(c Change, proposed uint64) error {
+	if c.Kind != ChangeValidator {
+		return nil
+	}
+	then, err := s.set(proposed)
+	if err != nil {
+		return err
+	}
+	now, err := s.Validators()
+	if err != nil {
+		return err
+	}
+	if attestKey(then, c.Validator.Consensus) != attestKey(now, c.Validator.Consensus) {
+		return fmt.Errorf("%w: the attest key of %s is another than when this was proposed; propose it anew", ErrChange, c.Validator.Name)
+	}
+	return nil
+}
+
+// attestKey is that of the validator with this consensus key, zero if there is none.
+func attestKey(set []Validator, consensus PublicKey) (key PublicKey) {
+	if i := place(set, consensus); i >= 0 {
+		key = set[i].Attest
+	}
+	return key
 }
 
 func (s *State) foldVote(v Validator, vote Vote) error {
@@ -198,6 +229,11 @@ func (s *State) foldEnacted(index uint64, o Enacted) error {
 		return s.put(keyNetwork(), s.net)
 	case ChangeGrant:
 		return s.receive(index, c.Grant.Key, c.Grant.Credits)
+	}
+	if c.Kind == ChangeRemove {
+		if err := s.leave(c.Remove); err != nil {
+			return err
+		}
 	}
 	set, err := s.changed(c)
 	if err != nil {

@@ -263,3 +263,33 @@ func TestFloodOfOneSenderLeavesRoom(t *testing.T) {
 		t.Errorf("after the next height: %v", err)
 	}
 }
+
+// A validator's attest key is stolen while its power is put to the vote: what is
+// agreed to afterwards must not bring the stolen key back.
+func TestVoteOnPowerDoesNotUndoARotation(t *testing.T) {
+	n := newNode(t, testGenesis())
+	v := n.set(t)[1]
+	v.Power = 2
+	at := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeValidator, Validator: v}))
+	n.accept(t, vote(t, 2, 1, at, true))
+	n.accept(t, rotate(t, "consensus 1", "attest 1", 1, "attest new"))
+	n.refuse(t, vote(t, 3, 1, at, true), ledger.ErrChange)
+	if got := n.set(t)[1]; got.Attest != ledger.KeyOf(key("attest new")) || got.Power != 1 {
+		t.Errorf("validator 1 attests by %s with power %d", got.Attest, got.Power)
+	}
+}
+
+// Nor does leaving give a replaced key its word back.
+func TestWhoLeftAttestsByItsLastKey(t *testing.T) {
+	n := newNode(t, testGenesis())
+	r := record("x", 1<<20, 1)
+	at := n.accept(t, announce(t, "alice", 1, r))
+	n.accept(t, rotate(t, "consensus 1", "attest 1", 1, "attest new"))
+	p := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeRemove, Remove: n.set(t)[1].Consensus}))
+	n.accept(t, vote(t, 2, 1, p, true), vote(t, 3, 1, p, true))
+	n.refuse(t, attest(t, 1, 2, to(at, r)), ledger.ErrNotValidator)
+	n.accept(t, sign(t, "attest new", 1, ledger.Tx{Kind: ledger.KindAttest, Attested: []ledger.Attestation{to(at, r)}}))
+	if power := n.announcement(t, at).Power; power != 1 {
+		t.Errorf("power %d attested", power)
+	}
+}

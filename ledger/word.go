@@ -19,11 +19,26 @@ type spoken struct {
 	Proposal uint64   // its latest; 0: none
 	Day      int64    // since 1970, of its last word
 	Words    int64    // on that day
+	Left     optional // the attest key that it had when it was voted out, latest
 }
 
 func (s *State) spoken(consensus PublicKey) (w spoken, err error) {
 	_, err = s.get(keyProposed(consensus), &w)
 	return w, err
+}
+
+// leave notes by which key a validator that is voted out attests what it still owes.
+func (s *State) leave(consensus PublicKey) error {
+	set, err := s.Validators()
+	if err != nil {
+		return err
+	}
+	w, err := s.spoken(consensus)
+	if err != nil {
+		return err
+	}
+	w.Left = optionally(attestKey(set, consensus))
+	return s.put(keyProposed(consensus), w)
 }
 
 // say returns w after a transaction of a kind at a time.
@@ -83,7 +98,7 @@ func (s *State) foldWord(index uint64, now int64, tx Tx) error {
 	switch tx.Kind {
 	case KindPropose:
 		return s.put(keyProposal(index), proposal{
-			Proposer: v.Consensus, Deadline: now + s.net.Params.VoteWindow, Voters: v.Consensus[:],
+			Proposer: v.Consensus, Deadline: now + s.net.Params.VoteWindow, Voters: v.Consensus[:], Set: s.net.Set,
 		})
 	case KindVote:
 		return s.foldVote(v, tx.Vote)

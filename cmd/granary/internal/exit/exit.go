@@ -104,6 +104,7 @@ var rules = []rule{
 	{ledger.ErrKeep, Usage, "choose a smaller --keep, or fewer --terms of a name"},
 	{ledger.ErrNonce, TryAgain, "run it again"},
 	{ledger.ErrWaiting, TryAgain, "wait until what this key sent before is in the ledger"},
+	{ledger.ErrPrice, TryAgain, "run it again: validators changed what it costs"},
 	{ledger.ErrOften, TryAgain, "wait for the next day, UTC: a validator says so much a day, and no more"},
 	{ledger.ErrUnknown, Failure, "it is not in the ledger: check the block, or `granary validators list` for what is open"},
 	{ledger.ErrNotOwner, Failure, "`granary name show NAME` tells whose it is, and until when"},
