@@ -65,3 +65,13 @@ func (h *Host) CountDHT(from peer.ID, n *atomic.Int64) {
 		_ = s.Reset()
 	})
 }
+
+// ServeRows replaces what the host does with requests for rows.
+func (h *Host) ServeRows(handle network.StreamHandler) {
+	h.host.SetStreamHandler(rowService.id(), handle)
+}
+
+// Know tells the host where a peer is.
+func (h *Host) Know(p peer.AddrInfo) {
+	h.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
+}

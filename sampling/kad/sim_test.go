@@ -42,7 +42,8 @@ type world struct {
 	custody int
 	seed    uint64
 	hosts   []*simHost
-	blocks  []*block // what custodians hold their share of
+	blocks  []*block   // what custodians hold their share of
+	mu      sync.Mutex // for what faults share
 }
 
 // simHost is one host of a world, with what a test can make it do.
@@ -100,6 +101,12 @@ func (w *world) converge() {
 		random.Shuffle(len(infos), func(i, j int) { infos[i], infos[j] = infos[j], infos[i] })
 		h.Converge(infos, records[h.ID()])
 	}
+}
+
+// shuffle numbers the hosts anew, so that a fault hits others with every seed.
+func (w *world) shuffle() {
+	random := rand.New(rand.NewPCG(w.seed, 99))
+	random.Shuffle(len(w.hosts), func(i, j int) { w.hosts[i], w.hosts[j] = w.hosts[j], w.hosts[i] })
 }
 
 // latency of a packet follows from its two ends.

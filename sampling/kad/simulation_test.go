@@ -26,6 +26,7 @@ import (
 var (
 	simHosts = flag.Int("sim.hosts", 16, "custodians in simulated networks")
 	simTests = flag.Int("sim.tests", 1, "light clients in each of them")
+	simPause = flag.Duration("sim.pause", 30*time.Second, "from a cold test to a warm one: joining goes on meanwhile")
 	simRows  = flag.Int("sim.rows", 90, "content rows of the block that is tested")
 )
 
@@ -34,6 +35,7 @@ type scenario struct {
 	name  string
 	fault func(w *world)
 	want  []sampling.State // of a cold test
+	right []sampling.State // what a share of all tests is to say, where want is more; nil: want
 	warm  []sampling.State // of a test by somebody who has made one before; nil: none is made
 	once  bool             // all clients join at once
 	long  bool             // everybody is asked for every row, so fewer hosts will do
@@ -71,40 +73,13 @@ var scenarios = []scenario{
 	{name: "half of the hosts silently dead", want: available, warm: available, fault: func(w *world) {
 		w.part(0, 0.5, kill)
 	}},
-	{name: "30 % dead, half of the others refusing", want: anything, warm: anything, fault: func(w *world) {
+	{name: "30 % dead, half of the others refusing", want: anything, warm: anything, right: available, fault: func(w *world) {
 		w.part(0, 0.3, kill)
 		w.part(0.3, 0.65, refuse)
 	}},
-	{name: "a third lies about rows", want: available, fault: func(w *world) {
-		w.part(0, 0.33, func(h *simHost) {
-			h.serve = func(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
-				data, path, err := h.honest(id, row)
-				data = slices.Clone(data)
-				if len(data) > 0 {
-					data[row%len(data)] ^= 1
-				}
-				return data, path, err
-			}
-		})
-	}},
-	{name: "a third lies about paths", want: available, fault: func(w *world) {
-		w.part(0, 0.33, func(h *simHost) {
-			h.serve = func(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
-				data, path, err := h.honest(id, row)
-				return data, slices.Repeat([]erasure.Root{{1}}, len(path)), err
-			}
-		})
-	}},
-	{name: "two of three rows withheld by all", long: true, want: unavailable, fault: func(w *world) {
-		w.part(0, 1, func(h *simHost) {
-			h.serve = func(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
-				if id == w.target() && row%3 != 0 {
-					return nil, nil, kad.ErrNotHeld
-				}
-				return h.honest(id, row)
-			}
-		})
-	}},
+	{name: "a third lies about rows", want: available, fault: func(w *world) { w.part(0, 0.33, lieAboutRows) }},
+	{name: "a third lies about paths", want: available, fault: func(w *world) { w.part(0, 0.33, lieAboutPaths) }},
+	{name: "two of three rows withheld by all", long: true, want: unavailable, fault: func(w *world) { w.part(0, 1, w.withhold) }},
 	{name: "the seeder vanished after announcing", long: true, want: withheld, fault: func(w *world) {
 		w.part(0, 1, func(h *simHost) {
 			h.serve = func(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
@@ -115,7 +90,7 @@ var scenarios = []scenario{
 			}
 		})
 	}},
-	{name: "most DHT servers name only each other, and withhold", want: anything, fault: func(w *world) { w.eclipse(0.6) }},
+	{name: "most DHT servers name only each other, and withhold", want: anything, right: available, fault: func(w *world) { w.eclipse(0.6) }},
 	{name: "all clients at once", want: available, once: true},
 }
 
@@ -163,7 +138,7 @@ func lead(s network.Stream, to []peer.AddrInfo) {
 // links in virtual time, with most that can go wrong.
 func TestSimulatedNetworks(t *testing.T) {
 	blocks := simBlocks(t)
-	for _, sc := range scenarios {
+	for _, sc := range slices.Concat(scenarios, conspiracies) {
 		t.Run(sc.name, func(t *testing.T) {
 			hosts := *simHosts
 			if sc.long && !set("sim.hosts") {
@@ -211,6 +186,7 @@ func (w *world) run(sc scenario) (cold, warm []outcome) {
 		first := c.judge(w.blocks[0], w.blocks[1])
 		var second outcome
 		if sc.warm != nil {
+			time.Sleep(*simPause)
 			second = c.judge(w.blocks[0], w.blocks[1])
 		}
 		mu.Lock()
