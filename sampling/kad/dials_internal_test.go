@@ -61,7 +61,7 @@ func TestDialsAreGivenUpWhenOthersWouldBeThrough(t *testing.T) {
 func TestDialsRememberSoManyOfTheDead(t *testing.T) {
 	d := newDials()
 	now := time.Now()
-	for i := range 2 * deadMost {
+	for i := range deadMost + 8 {
 		d.bury(peer.ID(fmt.Sprint(i)), now)
 	}
 	if len(d.dead) != deadMost {

@@ -80,11 +80,11 @@ var conspiracies = []scenario{
 		w.part(0.22, 0.33, sayNothing)
 	}},
 	{name: "three of four are dead or lie in every way", want: anything, right: available, once: true, fault: func(w *world) { w.conspire() }},
-	{name: "the same, and the others withhold two of three rows", once: true, want: withheld, fault: func(w *world) {
+	{name: "the same, and the others withhold two of three rows", hosts: 8, once: true, want: withheld, fault: func(w *world) {
 		w.conspire()
 		w.part(0.75, 1, w.withhold)
 	}},
-	{name: "the same, and the others serve only the first askers", once: true, want: withheld, fault: func(w *world) {
+	{name: "the same, and the others serve only the first askers", hosts: 8, once: true, want: withheld, fault: func(w *world) {
 		w.conspire()
 		served := make(map[int]bool) // rows given away, 40 in all: too few for anybody
 		w.part(0.75, 1, func(h *simHost) {

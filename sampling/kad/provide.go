@@ -31,8 +31,8 @@ const (
 	renewInterval   = 11 * time.Hour
 	recordAddrValid = 12 * time.Hour
 
-	// lookupWidth is how many servers one lookup asks at once. Of kad-dht's 10 the
-	// answers of half were not waited for, once they had been sent.
+	// lookupWidth is how many servers one lookup asks at once. With kad-dht's 10
+	// many answers came when they were no longer needed.
 	lookupWidth = 5
 
 	// firstSettle is how soon standing keys are provided for a second time: see
@@ -53,7 +53,7 @@ func newDHT(h host.Host, cfg Config) (*dht.IpfsDHT, error) {
 	case cfg.Client:
 		// Nobody asks a client for the way, so that its own lookups fill its
 		// table well enough: searching for peers to fill it, and trying every peer
-		// it meets, was a third of what it read when it joined 1,000 others.
+		// it meets, reads hundreds of KiB in the first half minute.
 		opts = append(opts, dht.Mode(dht.ModeClient), dht.DisableAutoRefresh(), dht.LookupCheckConcurrency(2))
 	case cfg.Devnet:
 		opts = append(opts, dht.Mode(dht.ModeServer))

@@ -26,7 +26,7 @@ import (
 var (
 	simHosts = flag.Int("sim.hosts", 16, "custodians in simulated networks")
 	simTests = flag.Int("sim.tests", 1, "light clients in each of them")
-	simPause = flag.Duration("sim.pause", 30*time.Second, "from a cold test to a warm one: joining goes on meanwhile")
+	simPause = flag.Duration("sim.pause", 5*time.Second, "from a cold test to a warm one: joining goes on meanwhile")
 	simRows  = flag.Int("sim.rows", 90, "content rows of the block that is tested")
 )
 
@@ -38,7 +38,7 @@ type scenario struct {
 	right []sampling.State // what a share of all tests is to say, where want is more; nil: want
 	warm  []sampling.State // of a test by somebody who has made one before; nil: none is made
 	once  bool             // all clients join at once
-	long  bool             // everybody is asked for every row, so fewer hosts will do
+	hosts int              // unless told otherwise; 0: sim.hosts
 }
 
 var (
@@ -69,7 +69,7 @@ func (w *world) target() erasure.ID { return w.blocks[0].bundle.Info.ID() }
 // scenarios are those of docs/scale.md. Hosts are numbered at random, so the
 // first of them are as good as any.
 var scenarios = []scenario{
-	{name: "healthy", want: available, warm: available},
+	{name: "healthy", hosts: 100, want: available, warm: available},
 	{name: "half of the hosts silently dead", want: available, warm: available, fault: func(w *world) {
 		w.part(0, 0.5, kill)
 	}},
@@ -79,8 +79,8 @@ var scenarios = []scenario{
 	}},
 	{name: "a third lies about rows", want: available, fault: func(w *world) { w.part(0, 0.33, lieAboutRows) }},
 	{name: "a third lies about paths", want: available, fault: func(w *world) { w.part(0, 0.33, lieAboutPaths) }},
-	{name: "two of three rows withheld by all", long: true, want: unavailable, fault: func(w *world) { w.part(0, 1, w.withhold) }},
-	{name: "the seeder vanished after announcing", long: true, want: withheld, fault: func(w *world) {
+	{name: "two of three rows withheld by all", hosts: 4, want: unavailable, fault: func(w *world) { w.part(0, 1, w.withhold) }},
+	{name: "the seeder vanished after announcing", hosts: 4, want: withheld, fault: func(w *world) {
 		w.part(0, 1, func(h *simHost) {
 			h.serve = func(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
 				if id == w.target() {
@@ -141,8 +141,8 @@ func TestSimulatedNetworks(t *testing.T) {
 	for _, sc := range slices.Concat(scenarios, conspiracies) {
 		t.Run(sc.name, func(t *testing.T) {
 			hosts := *simHosts
-			if sc.long && !set("sim.hosts") {
-				hosts = 4
+			if sc.hosts > 0 && !set("sim.hosts") {
+				hosts = sc.hosts
 			}
 			custody := min(sampling.Groups, max(4, 16*sampling.Groups/hosts))
 			synctest.Test(t, func(t *testing.T) {
