@@ -178,6 +178,19 @@ func TestGranaryFetchesFromLibtorrentAndGranaryTogether(t *testing.T) {
 	}
 }
 
+func TestLibtorrentFetchesFromLibtorrentAndGranaryTogether(t *testing.T) {
+	needLibtorrent(t)
+	p := random(t, 777)
+	path, g := torrentFile(t, p), p.geometry()
+	s := open(t) // has what the other lacks
+	add(t, s, holding(t, p, pieces(g, func(i int) bool { return i >= g.FilePieces() })))
+	dir := t.TempDir()
+	if got := libtorrent(t, "fetch", newIP().String(), dir, path, libtorrentSeeder(t, "seed-content", p, path).String(), s.Addr().String()); got != "done" {
+		t.Fatalf("libtorrent says %q", got)
+	}
+	checkFiles(t, dir, p)
+}
+
 func TestGranaryFetchesFromALibtorrentThatHasTheContentAlone(t *testing.T) {
 	needLibtorrent(t)
 	for _, k := range []int{1, 33, 777} {
