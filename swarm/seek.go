@@ -158,6 +158,10 @@ func (k *seeker) last(w search) time.Time {
 func (k *seeker) ask(w search) {
 	ctx, cancel := context.WithTimeout(k.s.ctx, findTime)
 	defer cancel()
+	if !w.wants && !k.s.holdsSome(w.hash) {
+		k.answered(w.hash, seekPause, nil) // its pieces are still to come
+		return
+	}
 	again, err := k.source.find(ctx, w, func(peers []netip.AddrPort) {
 		if t, ok := k.s.byHash.Load(w.hash); ok && w.wants {
 			t.(*Torrent).addFound(peers)
@@ -166,9 +170,14 @@ func (k *seeker) ask(w search) {
 	if err != nil && k.s.ctx.Err() == nil {
 		k.s.log.Debug("source of peers failed", "source", k.source, "err", err)
 	}
+	k.answered(w.hash, again, err)
+}
+
+// answered ends a search.
+func (k *seeker) answered(hash metainfo.Hash, again time.Duration, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	a := k.asked[w.hash]
+	a := k.asked[hash]
 	a.busy = false
 	if err == nil {
 		a.failed = 0
@@ -177,6 +186,28 @@ func (k *seeker) ask(w search) {
 		a.failed++
 	}
 	a.next = time.Now().Add(again)
+}
+
+// holdsSome reports whether there is anything of a block to be served.
+func (s *Swarm) holdsSome(hash metainfo.Hash) bool {
+	var b Block
+	if t, ok := s.byHash.Load(hash); ok {
+		b = t.(*Torrent).block
+	} else {
+		s.mu.Lock()
+		b = s.offered[hash].block
+		s.mu.Unlock()
+	}
+	if b == nil {
+		return false
+	}
+	const maxPieces = 1024 // of both files of the largest block; a smaller one has none of the others
+	for p := range maxPieces {
+		if b.Has(p) {
+			return true
+		}
+	}
+	return false
 }
 
 // searches lists what is fetched, and what is served while we serve.

@@ -157,6 +157,9 @@ func TestWhatIsNotServedIsNotAnnounced(t *testing.T) {
 	p, other := random(t, 20), random(t, 3)
 	silent, honest := open(t, src), open(t)
 	add(t, honest, whole(t, p))
+	empty := random(t, 4)
+	serving := open(t, src)
+	serving.Offer(empty.id(), newBlock(t, empty.bundle))
 	silent.Serve(false)
 	silent.Offer(other.id(), whole(t, other))
 	add(t, silent, whole(t, other))
@@ -174,6 +177,9 @@ func TestWhatIsNotServedIsNotAnnounced(t *testing.T) {
 	})
 	if r.has(other.id(), silent.Addr()) {
 		t.Error("a block that is not served was announced")
+	}
+	if r.has(empty.id(), serving.Addr()) {
+		t.Error("a block of which nothing is held was announced")
 	}
 }
 

@@ -100,7 +100,7 @@ func (n *Node) Lent() Lent {
 // lendable is the blocks of which only a share is kept.
 func (n *Node) lendable() []*blobstore.Block {
 	return slices.DeleteFunc(n.store.Blocks(), func(b *blobstore.Block) bool {
-		return !n.onlyOwed(b) || !b.Held().Contains(n.owed(b))
+		return n.parity != nil && b.HasContent() || !n.onlyOwed(b) || !b.Held().Contains(n.owed(b))
 	})
 }
 
