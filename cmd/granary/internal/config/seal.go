@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"crypto/cipher"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -278,7 +277,7 @@ func (h *Home) Unlock(passphrase []byte) error {
 	if err != nil {
 		return err
 	}
-	if h.sealer, err = opener(files, bytes.Clone(passphrase)); err != nil {
+	if h.sealer, err = opener(files, passphrase); err != nil {
 		return err
 	}
 	return h.readKeys()

@@ -34,6 +34,9 @@ func (n *Node) deniesRecord(r ledger.Record) bool {
 func (n *Node) denies(b *blobstore.Block) bool { return deniedBy(n.deny.now(), b) }
 
 func deniedBy(l DenyList, b *blobstore.Block) bool {
+	if !l.announcers() { // nearly always: no note need be read
+		return l.Blocks[b.ID()]
+	}
 	publisher, namespace := announcer(b)
 	return l.Denies(b.ID(), publisher, namespace)
 }
@@ -61,7 +64,7 @@ func noteAnnouncer(ctx context.Context, b *blobstore.Block, r ledger.Record) err
 func (n *Node) refuseDenied(ctx context.Context, id erasure.ID) error {
 	l := n.deny.now()
 	denied := l.Blocks[id]
-	if !denied && len(l.Publishers)+len(l.Namespaces) > 0 {
+	if !denied && l.announcers() {
 		ctx, cancel := context.WithTimeout(ctx, denyLook)
 		defer cancel()
 		found, err := n.light.Find(ctx, id)
@@ -101,16 +104,18 @@ func (n *Node) watchDenied(ctx context.Context) {
 }
 
 // enforce gives up what is denied now, and serves again what was so before. It
-// returns true if somebody is still at work on a denied block.
+// returns true if somebody is still at work on a denied block, or the ledger could not
+// be asked who announced one.
 func (n *Node) enforce(ctx context.Context, before DenyList) (again bool) {
 	l := n.deny.now()
 	n.stopDenied(l)
+	reached := true // the ledger, as far as it was asked
 	for _, b := range n.store.Blocks() {
 		if ctx.Err() != nil {
 			return true
 		}
-		if len(l.Publishers)+len(l.Namespaces) > 0 && !n.label(ctx, b) {
-			again = true
+		if l.announcers() && reached {
+			reached = n.label(ctx, b)
 		}
 		var err error
 		switch denied := deniedBy(l, b); {
@@ -125,7 +130,7 @@ func (n *Node) enforce(ctx context.Context, before DenyList) (again bool) {
 			n.log.Warn("deny list not put into force", "block", b.ID().Short(), "err", err)
 		}
 	}
-	return again
+	return again || !reached
 }
 
 // label notes who announced a block that is stored from before that was noted. It

@@ -86,6 +86,9 @@ func (l DenyList) Denies(id erasure.ID, publisher ledger.PublicKey, namespace st
 	return l.Blocks[id] || l.Publishers[publisher] || namespace != "" && l.Namespaces[namespace]
 }
 
+// announcers reports whether it matters who announced a block.
+func (l DenyList) announcers() bool { return len(l.Publishers)+len(l.Namespaces) > 0 }
+
 // denier has the deny list as the file last had it.
 type denier struct {
 	path string
