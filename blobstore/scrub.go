@@ -158,6 +158,7 @@ func (b *Block) scrubPieces(ctx context.Context, cfg ScrubConfig, r *Scrubbed) (
 		pass = pass.begin()
 	}
 	var total, unsaved int64
+	var past uncached
 	for p := pass.next; p < b.g.Pieces(); p++ {
 		if b.Has(p) {
 			total += pieceBytes(b.g, p)
@@ -180,7 +181,7 @@ func (b *Block) scrubPieces(ctx context.Context, cfg ScrubConfig, r *Scrubbed) (
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err := b.inspect(ctx, p); err != nil {
+		if err := b.inspect(ctx, p, &past); err != nil {
 			return err
 		}
 		r.Pieces++
@@ -199,14 +200,27 @@ func (b *Block) scrubPieces(ctx context.Context, cfg ScrubConfig, r *Scrubbed) (
 	return nil
 }
 
+// uncacheStride is how many bytes are read anew at a time: so many that little is
+// lost of what the system read ahead.
+const uncacheStride = 8 << 20
+
+// uncached says up to where a file was taken out of the system's cache.
+type uncached struct {
+	name string
+	end  int64
+}
+
 // inspect checks one piece as it is on the disk.
-func (b *Block) inspect(ctx context.Context, piece int) error {
+func (b *Block) inspect(ctx context.Context, piece int, past *uncached) error {
 	name, off := b.place(piece)
 	f, err := b.s.files.acquire(b.path(name))
 	if err != nil {
 		return err
 	}
-	uncache(f.File, off, pieceBytes(b.g, piece))
+	if past.name != name || past.end < off+pieceBytes(b.g, piece) {
+		uncache(f.File, off, uncacheStride)
+		*past = uncached{name, off + uncacheStride}
+	}
 	b.s.files.release(f)
 	if err := b.examine(piece, true); err == nil || errors.Is(err, ErrNotHeld) || errors.Is(err, ErrNotFound) {
 		return nil // or dropped meanwhile
