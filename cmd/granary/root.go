@@ -88,13 +88,16 @@ link.`,
 
 // logger is where the node writes: nowhere unless -v asks for it.
 func (a *app) logger() *slog.Logger {
-	switch a.verbose {
-	case 0:
+	level := slog.LevelError // damage on the disk, above all: it is found when nobody asks
+	switch {
+	case a.verbose == 0 && a.ui.Quiet:
 		return slog.New(slog.DiscardHandler)
-	case 1:
-		return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	case a.verbose == 1:
+		level = slog.LevelInfo
+	case a.verbose > 1:
+		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 }
 
 // exactly refuses another number of arguments with the usage line as hint.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,8 +51,10 @@ func (c *Client) Scrub(ctx context.Context, opt node.ScrubOptions, report node.R
 	d := json.NewDecoder(body)
 	for {
 		var m scrubMessage
-		if err := d.Decode(&m); err != nil {
-			return node.ScrubSummary{}, errors.Join(ctx.Err(), fmt.Errorf("the node ended before it answered: %w", err))
+		if err := d.Decode(&m); ctx.Err() != nil {
+			return node.ScrubSummary{}, ctx.Err()
+		} else if err != nil {
+			return node.ScrubSummary{}, fmt.Errorf("the node ended before it answered: %w", err)
 		}
 		switch {
 		case m.Type == "error":
