@@ -184,7 +184,9 @@ func (n *Node) giveBack(ctx context.Context) error {
 }
 
 // needy chooses pieces to take in, within room bytes: of those that somebody
-// else holds, what fewest do; ties differ from node to node.
+// else holds, what fewest do; ties differ from node to node. What nobody holds
+// takes k rows to rebuild: that is for those who owe it, and comes into need
+// again when one of them has it.
 func needy(g erasure.Geometry, held erasure.PieceSet, count []int, room int64) erasure.PieceSet {
 	pieces := rand.Perm(g.Pieces())
 	slices.SortStableFunc(pieces, func(x, y int) int { return cmp.Compare(count[x], count[y]) })
