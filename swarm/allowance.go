@@ -12,9 +12,11 @@ const (
 	askAheadInCrowd = time.Second / 4
 
 	// firstAsk is how many rows may come from a peer of which nothing has been
-	// verified yet: what it proves by good pieces is added. So a liar is believed
-	// a few pieces, and an honest peer's share doubles with every batch.
-	firstAsk = 16
+	// verified yet, or two pieces if they have more. Four for each that it proves
+	// by good pieces are added. So a liar is believed a few pieces, and an honest
+	// peer's share doubles with every batch, though the last is not hashed yet.
+	firstAsk   = 16
+	askForGood = 4
 
 	// leastAsk keeps the pace of a far peer from being mistaken for a slow one's.
 	leastAsk = 2
@@ -27,8 +29,9 @@ const (
 // allowance says how many rows a peer may be asked for at once. A Torrent's mu
 // guards it.
 type allowance struct {
+	first   int         // rows that may come on trust
 	accepts int         // rows the peer says it queues; 0: it has not said
-	proven  int         // rows it sent of pieces that hashed right, less four times those that did not
+	proven  int         // rows it sent of pieces that hashed right, less those that did not
 	sent    map[int]int // rows it sent of pieces not hashed yet
 	unsure  int         // their sum
 	began   time.Time   // of the present stretch
@@ -60,7 +63,7 @@ func (a *allowance) hashed(piece int, good bool) {
 	if good {
 		a.proven += n
 	} else {
-		a.proven -= 4 * n // others may be to blame; when it is clear who was, the engine bans
+		a.proven -= n // others may be to blame; when it is clear who was, the engine bans
 	}
 }
 
@@ -72,7 +75,7 @@ func (a *allowance) rows(share int, crowd bool) int {
 		ahead = askAheadInCrowd
 	}
 	n := max(min(int(a.pace*ahead.Seconds()), share), leastAsk)
-	n = min(n, firstAsk+a.proven-a.unsure, maxAsked)
+	n = min(n, a.first+askForGood*a.proven-a.unsure, maxAsked)
 	if a.accepts > 0 {
 		n = min(n, a.accepts)
 	}

@@ -260,7 +260,7 @@ func (t *Torrent) peerCame(pc *torrent.PeerConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := &peer{conn: pc, addr: canonical(addr), choked: true, asked: map[int]int{}, quiet: time.Now()}
-	p.allowed.sent = map[int]int{}
+	p.allowed = allowance{first: max(firstAsk, 2*t.geo.PieceRows()), sent: map[int]int{}}
 	pc.PeerMaxRequests = p.allowed.rows(t.share, t.crowd)
 	t.peers[pc] = p
 	if a := t.addrs[p.addr]; a != nil {
