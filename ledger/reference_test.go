@@ -1035,8 +1035,11 @@ func (l *refLedger) checkVote(tx refTx) uint32 {
 		return refAttested
 	}
 	if power, total := l.carried(append(slices.Clone(p.voters), voter)); tx.approve && 3*power > 2*total {
-		if c := p.change; c.kind == 1 && refAttestKey(l.sets[p.set], c.validator.Consensus) != refAttestKey(l.set(), c.validator.Consensus) {
-			return refChange
+		if v := p.change.validator; p.change.kind == 1 {
+			then, now := refAttestKey(l.sets[p.set], v.Consensus), refAttestKey(l.set(), v.Consensus)
+			if then != now && (then == v.Attest || then == ledger.PublicKey{}) {
+				return refChange
+			}
 		}
 		_, code := l.changed(p.change)
 		return code

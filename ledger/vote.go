@@ -159,8 +159,9 @@ func (s *State) checkVote(v Validator, vote Vote) error {
 }
 
 // sameAttestKey returns ErrChange if the validator that c would change speaks by
-// another key than when c was proposed: a vote on its power must not bring back a
-// key that it has replaced since, because it was stolen, say.
+// another key than when c was proposed, and c is not about that key: a vote on its
+// power must not bring back one that it has replaced since, because it was stolen,
+// say. One that is to replace a stolen key holds whatever the thief does meanwhile.
 func (s *State) sameAttestKey(c Change, proposed uint64) error {
 	if c.Kind != ChangeValidator {
 		return nil
@@ -173,7 +174,9 @@ func (s *State) sameAttestKey(c Change, proposed uint64) error {
 	if err != nil {
 		return err
 	}
-	if attestKey(then, c.Validator.Consensus) != attestKey(now, c.Validator.Consensus) {
+	before := attestKey(then, c.Validator.Consensus)
+	about := before != (PublicKey{}) && before != c.Validator.Attest
+	if !about && before != attestKey(now, c.Validator.Consensus) {
 		return fmt.Errorf("%w: the attest key of %s is another than when this was proposed; propose it anew", ErrChange, c.Validator.Name)
 	}
 	return nil

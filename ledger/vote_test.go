@@ -279,6 +279,23 @@ func TestVoteOnPowerDoesNotUndoARotation(t *testing.T) {
 	}
 }
 
+// A vote that replaces a stolen key is not undone by the thief.
+func TestVoteOnAKeyOutlastsItsRotation(t *testing.T) {
+	n := newNode(t, testGenesis())
+	v := n.set(t)[1]
+	v.Attest = ledger.KeyOf(key("rescue"))
+	var err error
+	if v.Proof, err = ledger.Prove(testChain, v.Consensus, key("rescue")); err != nil {
+		t.Fatal(err)
+	}
+	at := n.accept(t, propose(t, 0, 1, ledger.Change{Kind: ledger.ChangeValidator, Validator: v}))
+	n.accept(t, rotate(t, "consensus 1", "attest 1", 1, "attest of a thief"))
+	n.accept(t, vote(t, 2, 1, at, true), vote(t, 3, 1, at, true))
+	if got := n.set(t)[1].Attest; got != v.Attest {
+		t.Errorf("validator 1 attests by %s", got)
+	}
+}
+
 // Nor does leaving give a replaced key its word back.
 func TestWhoLeftAttestsByItsLastKey(t *testing.T) {
 	n := newNode(t, testGenesis())
