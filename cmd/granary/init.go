@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,14 +38,14 @@ With --new it founds a network whose only validator is this home, reachable at
 With --encrypt the keys are encrypted under a passphrase, and never on the disk
 without: see ` + "`granary keys encrypt`" + `.
 
-Exit status: 0 ready; 1 the home belongs to another network; 64 the network
+Exit status: 0 ready; 8 a node runs on this home, with --encrypt; 1 the home belongs to another network; 64 the network
 file or the chain ID is refused; 9 no passphrase, or not the one of the keys that
 are there.`,
 		Example: "  granary init --network network.json",
 		GroupID: "node",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, err := a.prepare(network, found, checkpoint, listen, encrypt)
+			h, err := a.prepare(cmd.Context(), network, found, checkpoint, listen, encrypt)
 			if err != nil {
 				return err
 			}
@@ -79,7 +80,7 @@ are there.`,
 }
 
 // prepare makes the home: of the network in a file, or of a new one.
-func (a *app) prepare(network, found, checkpoint string, listen netip.Addr, encrypt bool) (*config.Home, error) {
+func (a *app) prepare(ctx context.Context, network, found, checkpoint string, listen netip.Addr, encrypt bool) (*config.Home, error) {
 	switch {
 	case network == "" && found == "":
 		return nil, exit.Usagef("ask whoever runs the network for its file, found one with --new CHAIN --listen IP, or try `granary devnet`", "init needs --network FILE")
@@ -90,7 +91,7 @@ func (a *app) prepare(network, found, checkpoint string, listen netip.Addr, encr
 	case found != "" && !listen.IsValid():
 		return nil, exit.Usagef("say under which address others reach this home", "--new needs --listen IP")
 	case found != "":
-		return a.found(found, listen, encrypt)
+		return a.found(ctx, found, listen, encrypt)
 	}
 	n, err := config.LoadNetwork(network)
 	if err != nil {
@@ -103,9 +104,9 @@ func (a *app) prepare(network, found, checkpoint string, listen netip.Addr, encr
 		}
 		n.Checkpoint = &point
 	}
-	old, err := config.OpenHome(a.home)
-	if other := err == nil && old.Network.Genesis.Hash() != n.Genesis.Hash(); encrypt && !other {
-		if err := a.seal(); err != nil {
+	old, err := config.LoadNetwork(filepath.Join(a.home, "network.json"))
+	if other := err == nil && old.Genesis.Hash() != n.Genesis.Hash(); encrypt && !other {
+		if err := a.alone(ctx, func() error { return a.seal(ctx) }); err != nil {
 			return nil, err
 		}
 	}
@@ -113,18 +114,20 @@ func (a *app) prepare(network, found, checkpoint string, listen netip.Addr, encr
 }
 
 // found makes a network, and this home its only validator.
-func (a *app) found(chainID string, listen netip.Addr, encrypt bool) (*config.Home, error) {
-	if old, err := config.OpenHome(a.home); err == nil {
-		return nil, fmt.Errorf("%w: %s is on chain %s", config.ErrOtherNetwork, a.home, old.Network.ChainID())
+func (a *app) found(ctx context.Context, chainID string, listen netip.Addr, encrypt bool) (*config.Home, error) {
+	if old, err := config.LoadNetwork(filepath.Join(a.home, "network.json")); err == nil {
+		return nil, fmt.Errorf("%w: %s is on chain %s", config.ErrOtherNetwork, a.home, old.ChainID())
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	if encrypt {
-		if err := a.seal(); err != nil {
+		if err := a.alone(ctx, func() error { return a.seal(ctx) }); err != nil {
 			return nil, err
 		}
 	}
 	h, err := config.Keys(a.home)
 	if err == nil {
-		err = a.unlock(h)
+		err = a.unlock(ctx, h)
 	}
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"granary/blobstore"
 	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
@@ -33,19 +34,19 @@ Exit status: 0 shown; 9 not the passphrase; 64 no home.`,
 		Example: "  granary keys --json",
 		GroupID: "ledger",
 		Args:    exactly(0),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := config.OpenHome(a.home)
 			if err != nil {
 				return err
 			}
-			return a.showKeys(h)
+			return a.showKeys(cmd.Context(), h)
 		},
 	}
 	cmd.AddCommand(a.keysRotate(), a.keysEncrypt(), a.keysDecrypt())
 	return cmd
 }
 
-func (a *app) showKeys(h *config.Home) error {
+func (a *app) showKeys(ctx context.Context, h *config.Home) error {
 	id, err := h.PeerID()
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func (a *app) showKeys(h *config.Home) error {
 		"consensus_id": chain.NodeID(public.Node), "encrypted": h.Encrypted(),
 	}
 	offer := "needs the passphrase"
-	if err := a.unlock(h); a.passphraseFile != "" || !errors.Is(err, config.ErrSealed) {
+	if err := a.unlock(ctx, h); a.passphraseFile != "" || !errors.Is(err, config.ErrSealed) {
 		if err != nil {
 			return err
 		}
@@ -96,7 +97,7 @@ again. A key that was stolen or lost is replaced by the others instead:
 		if err != nil {
 			return err
 		}
-		if err := a.unlock(h); err != nil {
+		if err := a.unlock(ctx, h); err != nil {
 			return err
 		}
 		next, err := h.NextAttest()
@@ -127,7 +128,8 @@ func (a *app) keysEncrypt() *cobra.Command {
 	return &cobra.Command{
 		Use:   "encrypt",
 		Short: "Encrypt the key files under a passphrase",
-		Long: `Encrypts every file in HOME/keys under one passphrase. What held the key in plain
+		Long: `Encrypts every key in HOME/keys under one passphrase; a plain one under a name that
+means nothing here is left alone and told of. What held the key in plain
 may stay readable on the disk until it is overwritten, and in backups: for a new home,
 ` + "`granary init --encrypt`" + ` never writes it. A passphrase that is lost cannot be recovered.
 To change it, decrypt and encrypt again.
@@ -136,7 +138,7 @@ Exit status: 0 encrypted; 8 a node runs on this home; 9 no passphrase; 64 no hom
 		Example: "  granary keys encrypt --passphrase-file /run/credentials/granary",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.rewriteKeys(cmd.Context(), a.seal)
+			return a.rewriteKeys(cmd.Context(), func() error { return a.seal(cmd.Context()) })
 		},
 	}
 }
@@ -153,7 +155,7 @@ one; 64 no home.`,
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.rewriteKeys(cmd.Context(), func() error {
-				passphrase, err := a.passphrase(false)
+				passphrase, err := a.passphrase(cmd.Context(), false)
 				if err != nil {
 					return err
 				}
@@ -168,10 +170,7 @@ func (a *app) rewriteKeys(ctx context.Context, rewrite func() error) error {
 	if _, err := config.OpenHome(a.home); err != nil {
 		return err
 	}
-	if c, err := gateway.Dial(ctx, config.Socket(a.home)); err == nil {
-		return errors.Join(&exit.Error{Status: exit.Locked, Err: fmt.Errorf("a node runs on %s, and reads its keys", a.home), Hint: "stop it first"}, c.Close())
-	}
-	if err := rewrite(); err != nil {
+	if err := a.alone(ctx, rewrite); err != nil {
 		return err
 	}
 	h, err := config.OpenHome(a.home)
@@ -185,4 +184,16 @@ func (a *app) rewriteKeys(ctx context.Context, rewrite func() error) error {
 			fmt.Fprintf(w, "the keys in %s are plain\n", a.home)
 		}
 	})
+}
+
+// alone calls f while nobody else has the home.
+func (a *app) alone(ctx context.Context, f func() error) error {
+	if c, err := gateway.Dial(ctx, config.Socket(a.home)); err == nil {
+		return errors.Join(&exit.Error{Status: exit.Locked, Err: fmt.Errorf("a node runs on %s, and reads its keys", a.home), Hint: "stop it first"}, c.Close())
+	}
+	store, err := blobstore.Open(ctx, a.home, blobstore.Config{Logger: a.logger()})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(), store.Close())
 }

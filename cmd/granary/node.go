@@ -44,7 +44,7 @@ setting is refused; 9 no passphrase for encrypted keys, or not the one; 75 a por
 			if err := s.Resolve(a.home); err != nil {
 				return err
 			}
-			if err := a.unlock(home); err != nil {
+			if err := a.unlock(cmd.Context(), home); err != nil {
 				return err
 			}
 			cfg := nodeConfig(home, s)

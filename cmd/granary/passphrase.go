@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,11 +17,11 @@ import (
 const maxPassphrase = 4 << 10
 
 // unlock opens the home's keys, if they are encrypted.
-func (a *app) unlock(h *config.Home) error {
+func (a *app) unlock(ctx context.Context, h *config.Home) error {
 	if !h.Sealed() {
 		return nil
 	}
-	passphrase, err := a.passphrase(false)
+	passphrase, err := a.passphrase(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -30,14 +31,14 @@ func (a *app) unlock(h *config.Home) error {
 // passphrase asks, once, for the passphrase of the home's keys: of a file, of the
 // environment, of whoever sits at the terminal. It is in no command line, since
 // others on the machine can read those.
-func (a *app) passphrase(fresh bool) (_ []byte, err error) {
+func (a *app) passphrase(ctx context.Context, fresh bool) (_ []byte, err error) {
 	if a.secret == nil {
-		a.secret, err = a.findPassphrase(fresh)
+		a.secret, err = a.findPassphrase(ctx, fresh)
 	}
 	return a.secret, err
 }
 
-func (a *app) findPassphrase(fresh bool) ([]byte, error) {
+func (a *app) findPassphrase(ctx context.Context, fresh bool) ([]byte, error) {
 	if a.passphraseFile != "" {
 		return readPassphrase(a.passphraseFile)
 	}
@@ -48,11 +49,11 @@ func (a *app) findPassphrase(fresh bool) ([]byte, error) {
 	if !ok || !term.IsTerminal(int(tty.Fd())) {
 		return nil, config.ErrSealed
 	}
-	p, err := a.ask(tty, "passphrase of the keys in "+a.home+": ")
+	p, err := a.ask(ctx, tty, "passphrase of the keys in "+a.home+": ")
 	if err != nil || !fresh {
 		return p, err
 	}
-	again, err := a.ask(tty, "the same again: ")
+	again, err := a.ask(ctx, tty, "the same again: ")
 	if err == nil && !bytes.Equal(p, again) {
 		err = fmt.Errorf("%w: the two differ", config.ErrPassphrase)
 	}
@@ -63,22 +64,42 @@ func (a *app) findPassphrase(fresh bool) ([]byte, error) {
 }
 
 // seal encrypts the home's keys, and makes those that are not there.
-func (a *app) seal() error {
-	passphrase, err := a.passphrase(true)
+func (a *app) seal(ctx context.Context) error {
+	passphrase, err := a.passphrase(ctx, true)
 	if err != nil {
 		return err
 	}
 	return config.Seal(a.home, passphrase)
 }
 
-func (a *app) ask(tty *os.File, prompt string) ([]byte, error) {
-	fmt.Fprint(a.stderr, prompt)
-	p, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(a.stderr)
+// ask reads a line that is not shown. Interrupted, it leaves the terminal as it was,
+// and the reading goroutine to the end of the process.
+func (a *app) ask(ctx context.Context, tty *os.File, prompt string) ([]byte, error) {
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return nil, fmt.Errorf("read passphrase: %w", err)
 	}
-	return p, nil
+	fmt.Fprint(a.stderr, prompt)
+	defer fmt.Fprintln(a.stderr)
+	type line struct {
+		p   []byte
+		err error
+	}
+	read := make(chan line, 1)
+	go func() {
+		p, err := term.ReadPassword(fd)
+		read <- line{p, err}
+	}()
+	select {
+	case l := <-read:
+		if l.err != nil {
+			return nil, fmt.Errorf("read passphrase: %w", l.err)
+		}
+		return l.p, nil
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, before))
+	}
 }
 
 // readPassphrase returns the first line of a file, which is all of it.

@@ -34,7 +34,7 @@ func (a *app) reach(ctx context.Context, s *config.Settings, network string, f f
 	if err := s.Resolve(a.home); err != nil {
 		return err
 	}
-	if err := a.unlock(home); err != nil {
+	if err := a.unlock(ctx, home); err != nil {
 		return err
 	}
 	if !s.Chosen("port") {

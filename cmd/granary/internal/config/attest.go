@@ -27,7 +27,7 @@ func (h *Home) AttestKeys() ([]ed25519.PrivateKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, err := k.open(h.sealer)
+		key, err := k.open(h.ring)
 		if err != nil {
 			return nil, err
 		}
@@ -43,17 +43,18 @@ func (h *Home) AttestKeys() ([]ed25519.PrivateKey, error) {
 // it if there is none: a rotation that was interrupted goes on with the same.
 func (h *Home) NextAttest() (ed25519.PrivateKey, error) {
 	path := filepath.Join(h.Dir, "keys", nextAttest)
-	if h.Encrypted() && h.sealer == nil {
+	s := h.ring[h.newest]
+	if h.newest != ([saltSize]byte{}) && s == nil {
 		return nil, ErrSealed // or the new one would be plain
 	}
-	if err := makeKey(path, h.sealer); err != nil {
+	if err := makeKey(path, s); err != nil {
 		return nil, err
 	}
 	k, err := readKeyFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return k.open(h.sealer)
+	return k.open(h.ring)
 }
 
 // RotateAttest puts the next attest key into use. The one before is kept, under

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -34,8 +35,9 @@ type Home struct {
 	Attest    ed25519.PrivateKey // signs attestations, if the ledger lists it
 	Public    PublicKeys         // the public halves, known while the private ones are sealed and nil
 
-	encrypted bool    // on the disk
-	sealer    *sealer // opens them; nil: they are plain, or sealed still
+	encrypted bool           // on the disk, all of them
+	newest    [saltSize]byte // of the first sealed one: a new key is sealed like it
+	ring      ring           // opens them; nil: they are plain, or sealed still
 }
 
 // PublicKeys are those of a home.
@@ -68,8 +70,10 @@ func Init(dir string, network Network) (*Home, error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if _, err := Keys(dir); err != nil {
-		return nil, err
+	if !prepared(dir) {
+		if _, err := Keys(dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := durable.Write(filepath.Join(dir, "network.json"), network.Encode(), 0o644); err != nil {
 		return nil, err
@@ -87,21 +91,39 @@ func OpenHome(dir string) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := Keys(dir)
-	if err != nil {
+	h := &Home{Dir: dir, Network: network}
+	if err := h.readKeys(); err != nil {
 		return nil, err
 	}
-	h.Network = network
 	return h, nil
 }
 
+// prepared reports whether a home was prepared in dir, so that its keys are there, or
+// lost.
+func prepared(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "network.json"))
+	return err == nil
+}
+
 // Keys returns a home of no network yet, with its keys; those that are not
-// there are made.
+// there are made, unless others of them are encrypted: ErrSealed.
 func Keys(dir string) (*Home, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
 		return nil, fmt.Errorf("make home: %w", err)
 	}
 	h := &Home{Dir: dir}
+	files, err := keyFiles(dir, inUse)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(files, func(k keyFile) bool { return k.seed == nil }) {
+		if err := h.readKeys(); errors.Is(err, ErrKeyMissing) {
+			return nil, fmt.Errorf("%w, but not all are there; run `granary init --encrypt` again", ErrSealed)
+		} else if err != nil {
+			return nil, err
+		}
+		return h, nil
+	}
 	for _, name := range keyNames {
 		if err := makeKey(filepath.Join(dir, "keys", name), nil); err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -21,6 +22,10 @@ import (
 
 // ErrSealed reports keys that are encrypted, where nobody gave the passphrase.
 var ErrSealed = errors.New("the home's keys are encrypted")
+
+// ErrKeyMissing reports a prepared home without one of its keys. No other is made in
+// its place: what belongs to the key would be lost without a word.
+var ErrKeyMissing = errors.New("a key of the home is missing")
 
 // ErrPassphrase reports a passphrase that opens no key, or a key file that was
 // altered: the two cannot be told apart.
@@ -48,6 +53,10 @@ func newSealer(passphrase []byte, salt [saltSize]byte) (*sealer, error) {
 	aead, err := chacha20poly1305.NewX(key)
 	return &sealer{salt, aead}, err
 }
+
+// ring opens keys that are sealed under one passphrase, by their salts: files that
+// come from different backups have different ones.
+type ring map[[saltSize]byte]*sealer
 
 // keyFile is a file of keys/: one key, plain or sealed.
 type keyFile struct {
@@ -103,12 +112,13 @@ func readKeyFile(path string) (keyFile, error) {
 	return k, nil
 }
 
-// open returns the private key: ErrSealed if that takes a passphrase and s is
-// nil or of another, ErrPassphrase if s does not open it.
-func (k keyFile) open(s *sealer) (ed25519.PrivateKey, error) {
+// open returns the private key: ErrSealed if that takes a passphrase which r was
+// not made of, ErrPassphrase if it was another.
+func (k keyFile) open(r ring) (ed25519.PrivateKey, error) {
 	seed := k.seed
 	if seed == nil {
-		if s == nil || s.salt != k.salt {
+		s := r[k.salt]
+		if s == nil {
 			return nil, fmt.Errorf("%w: %s", ErrSealed, k.path)
 		}
 		var err error
@@ -140,8 +150,8 @@ func (k keyFile) write(key ed25519.PrivateKey, s *sealer) error {
 
 // makeKey makes the key of a file that is not there: sealed, or plain if s is nil.
 func makeKey(path string, s *sealer) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err // nil, or who knows what is there
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -150,55 +160,88 @@ func makeKey(path string, s *sealer) error {
 	return keyFile{path: path}.write(key, s)
 }
 
-// keyFiles reads all keys of a home: those in use, one that is being rotated in,
-// and those before.
-func keyFiles(dir string) ([]keyFile, error) {
+// isKey reports whether a file of keys/ is one of ours: a key in use, one that is
+// being rotated in, or one of before.
+func isKey(name string) bool {
+	role, _, _ := strings.Cut(name, ".")
+	return slices.Contains(keyNames, role)
+}
+
+// inUse reports whether a node reads a file of keys/: the four, and the one that is
+// being rotated in.
+func inUse(name string) bool { return name == nextAttest || slices.Contains(keyNames, name) }
+
+// keyFiles reads the keys of a home that are of a kind: isKey, or inUse.
+func keyFiles(dir string, kind func(name string) bool) ([]keyFile, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, "keys"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	var files []keyFile
 	for _, e := range entries {
-		role, _, _ := strings.Cut(e.Name(), ".")
-		for _, known := range keyNames {
-			if role != known {
-				continue
-			}
-			k, err := readKeyFile(filepath.Join(dir, "keys", e.Name()))
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, k)
+		if !kind(e.Name()) {
+			continue
 		}
+		k, err := readKeyFile(filepath.Join(dir, "keys", e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, k)
 	}
 	return files, nil
 }
 
-// opener returns what opens the sealed ones among files, nil if none is sealed. It
-// tries all of them.
-func opener(files []keyFile, passphrase []byte) (s *sealer, err error) {
+// tidy removes what a crash left of writing keys, and returns an error for a file
+// that holds a key in plain under a name that nobody knows.
+func tidy(dir string) error {
+	keys := filepath.Join(dir, "keys")
+	entries, err := os.ReadDir(keys)
+	if err != nil {
+		return fmt.Errorf("read keys: %w", err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(keys, e.Name())
+		name, _, temporary := strings.Cut(strings.TrimPrefix(e.Name(), "."), "-")
+		switch {
+		case isKey(e.Name()) || !e.Type().IsRegular():
+		case temporary && e.Name()[0] == '.' && isKey(name):
+			if err := os.Remove(path); err != nil {
+				return fmt.Errorf("remove what a crash left: %w", err)
+			}
+		default:
+			if k, err := readKeyFile(path); err == nil && k.seed != nil {
+				return fmt.Errorf("%s holds a key in plain: move it out of %s, or remove it", path, keys)
+			}
+		}
+	}
+	return nil
+}
+
+// opener returns what opens the sealed ones among files. It tries all of them.
+func opener(files []keyFile, passphrase []byte) (ring, error) {
+	r := ring{}
 	for _, k := range files {
 		if k.seed != nil {
 			continue
 		}
-		if s == nil {
-			if s, err = newSealer(passphrase, k.salt); err != nil {
+		if r[k.salt] == nil {
+			s, err := newSealer(passphrase, k.salt)
+			if err != nil {
 				return nil, err
 			}
+			r[k.salt] = s
 		}
-		if s.salt != k.salt {
-			return nil, fmt.Errorf("%w: %s was sealed on another occasion than the others", ErrPassphrase, k.path)
-		}
-		if _, err := k.open(s); err != nil {
+		if _, err := k.open(r); err != nil {
 			return nil, err
 		}
 	}
-	return s, nil
+	return r, nil
 }
 
-// Seal encrypts the keys in dir under a passphrase, and makes those that are not
-// there, so that they are never written in plain. Keys that are sealed must be so
-// under the same passphrase: interrupted, it can be run again.
+// Seal encrypts the keys in dir under a passphrase, and, if no home was prepared
+// there yet, makes those that are not there, so that they are never written in plain.
+// Keys that are sealed must be so under the same passphrase: interrupted, it can be
+// run again. No node may run on dir.
 func Seal(dir string, passphrase []byte) error {
 	if len(passphrase) == 0 {
 		return fmt.Errorf("%w: it is empty", ErrPassphrase)
@@ -206,20 +249,29 @@ func Seal(dir string, passphrase []byte) error {
 	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
 		return fmt.Errorf("make home: %w", err)
 	}
-	files, err := keyFiles(dir)
+	if err := tidy(dir); err != nil {
+		return err
+	}
+	files, err := keyFiles(dir, isKey)
 	if err != nil {
 		return err
 	}
-	s, err := opener(files, passphrase)
-	if err == nil && s == nil {
-		var salt [saltSize]byte
-		if _, err := rand.Read(salt[:]); err != nil {
-			return fmt.Errorf("seal keys: %w", err)
+	r, err := opener(files, passphrase)
+	if err != nil {
+		return err
+	}
+	var salt [saltSize]byte
+	if _, err := rand.Read(salt[:]); err != nil {
+		return fmt.Errorf("seal keys: %w", err)
+	}
+	for known := range r {
+		salt = known // one that there is
+	}
+	s := r[salt]
+	if s == nil {
+		if s, err = newSealer(passphrase, salt); err != nil {
+			return err
 		}
-		s, err = newSealer(passphrase, salt)
-	}
-	if err != nil {
-		return err
 	}
 	for _, k := range files {
 		if k.seed == nil {
@@ -229,6 +281,9 @@ func Seal(dir string, passphrase []byte) error {
 			return err
 		}
 	}
+	if prepared(dir) {
+		return nil
+	}
 	for _, name := range keyNames {
 		if err := makeKey(filepath.Join(dir, "keys", name), s); err != nil {
 			return err
@@ -237,13 +292,16 @@ func Seal(dir string, passphrase []byte) error {
 	return nil
 }
 
-// Unseal writes the keys in dir in plain again.
+// Unseal writes the keys in dir in plain again. No node may run on dir.
 func Unseal(dir string, passphrase []byte) error {
-	files, err := keyFiles(dir)
+	if err := tidy(dir); err != nil {
+		return err
+	}
+	files, err := keyFiles(dir, isKey)
 	if err != nil {
 		return err
 	}
-	s, err := opener(files, passphrase)
+	r, err := opener(files, passphrase)
 	if err != nil {
 		return err
 	}
@@ -251,7 +309,7 @@ func Unseal(dir string, passphrase []byte) error {
 		if k.seed != nil {
 			continue
 		}
-		key, err := k.open(s)
+		key, err := k.open(r)
 		if err == nil {
 			err = k.write(key, nil)
 		}
@@ -268,16 +326,16 @@ func (h *Home) Sealed() bool {
 	return h.Node == nil || h.Publisher == nil || h.Consensus == nil || h.Attest == nil
 }
 
-// Encrypted reports whether a key of the home is encrypted on the disk.
+// Encrypted reports whether all keys of the home are encrypted on the disk.
 func (h *Home) Encrypted() bool { return h.encrypted }
 
 // Unlock opens the home's keys: ErrPassphrase if it is not the one.
 func (h *Home) Unlock(passphrase []byte) error {
-	files, err := keyFiles(h.Dir)
+	files, err := keyFiles(h.Dir, inUse)
 	if err != nil {
 		return err
 	}
-	if h.sealer, err = opener(files, passphrase); err != nil {
+	if h.ring, err = opener(files, passphrase); err != nil {
 		return err
 	}
 	return h.readKeys()
@@ -285,18 +343,26 @@ func (h *Home) Unlock(passphrase []byte) error {
 
 // readKeys reads the keys in use, as far as they can be opened.
 func (h *Home) readKeys() error {
+	h.encrypted = true
 	for i, key := range []struct {
 		private *ed25519.PrivateKey
 		public  *ledger.PublicKey
 	}{
 		{&h.Node, &h.Public.Node}, {&h.Publisher, &h.Public.Publisher}, {&h.Consensus, &h.Public.Consensus}, {&h.Attest, &h.Public.Attest},
 	} {
-		k, err := readKeyFile(filepath.Join(h.Dir, "keys", keyNames[i]))
+		path := filepath.Join(h.Dir, "keys", keyNames[i])
+		k, err := readKeyFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s", ErrKeyMissing, path)
+		}
 		if err != nil {
 			return err
 		}
-		*key.public, h.encrypted = k.public, h.encrypted || k.seed == nil
-		if *key.private, err = k.open(h.sealer); err != nil && (!errors.Is(err, ErrSealed) || h.sealer != nil) {
+		*key.public = k.public
+		if h.encrypted = h.encrypted && k.seed == nil; k.seed == nil && h.newest == ([saltSize]byte{}) {
+			h.newest = k.salt
+		}
+		if *key.private, err = k.open(h.ring); err != nil && (!errors.Is(err, ErrSealed) || h.ring != nil) {
 			return err
 		}
 	}

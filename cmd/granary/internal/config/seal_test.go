@@ -3,8 +3,10 @@ package config_test
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"granary/cmd/granary/internal/config"
@@ -22,7 +24,7 @@ func TestSealedKeysOpenWithTheirPassphraseOnly(t *testing.T) {
 	if err := config.Seal(dir, secret); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"node", "consensus", "attest"} {
+	for _, name := range []string{"node", "consensus", "attest"} { // no home is prepared there yet
 		if err := os.Remove(filepath.Join(dir, "keys", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +71,107 @@ func TestSealedKeysOpenWithTheirPassphraseOnly(t *testing.T) {
 		t.Errorf("in plain again: %v", err)
 	}
 	checkModes(t, dir)
+}
+
+// A key that is gone is not replaced by another, plain one: what belonged to it would
+// be lost without a word.
+func TestMissingKeyIsReported(t *testing.T) {
+	for _, sealed := range []bool{false, true} {
+		dir := t.TempDir()
+		h, err := config.Keys(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Found("granary-test", netip.MustParseAddr("127.0.0.1"), 4747); err != nil {
+			t.Fatal(err)
+		}
+		if sealed {
+			if err := config.Seal(dir, []byte("correct horse")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(dir, "keys", "publisher")
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		network, err := config.LoadNetwork(filepath.Join(dir, "network.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, opened := config.OpenHome(dir)
+		_, again := config.Init(dir, network)
+		for _, err := range []error{opened, again} {
+			if !errors.Is(err, config.ErrKeyMissing) {
+				t.Errorf("sealed %v: %v", sealed, err)
+			}
+		}
+		if err := config.Seal(dir, []byte("correct horse")); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("sealed %v: there is another key: %v", sealed, err)
+		}
+	}
+}
+
+// What a crash left of writing a key is removed, and a plain key under another name
+// is told of: else it would stay readable.
+func TestNoPlainKeyIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := config.Keys(dir); err != nil {
+		t.Fatal(err)
+	}
+	keys := filepath.Join(dir, "keys")
+	raw, err := os.ReadFile(filepath.Join(keys, "attest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".attest.next-123", "attest-copy"} {
+		if err := os.WriteFile(filepath.Join(keys, name), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := config.Seal(dir, []byte("correct horse")); err == nil || !strings.Contains(err.Error(), "attest-copy") {
+		t.Errorf("a copy is there: %v", err)
+	}
+	if err := os.Remove(filepath.Join(keys, "attest-copy")); err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Seal(dir, []byte("correct horse")); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(keys)
+	if err != nil || len(entries) != 4 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// A key from another backup, or a damaged one that is not in use, keeps no node from
+// starting.
+func TestKeysOfOtherOccasions(t *testing.T) {
+	secret := []byte("correct horse")
+	dir, other := t.TempDir(), t.TempDir()
+	for _, d := range []string{dir, other} {
+		if err := config.Seal(d, secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(filepath.Join(other, "keys", "publisher"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"publisher": raw, "publisher.old": []byte("damaged")} {
+		if err := os.WriteFile(filepath.Join(dir, "keys", name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h, err := config.Keys(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Unlock(secret); err != nil || h.Sealed() {
+		t.Errorf("unlock: %v", err)
+	}
 }
 
 func checkModes(t *testing.T, dir string) {

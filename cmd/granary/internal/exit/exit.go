@@ -118,6 +118,7 @@ var rules = []rule{
 	{chain.ErrGenesis, Failure, "choose another --home for this network"},
 	{folder.ErrExists, Usage, "choose another output, or say --force to replace it"},
 	{config.ErrSealed, Sealed, "give the passphrase at a terminal, in a file (--passphrase-file) or in GRANARY_PASSPHRASE"},
+	{config.ErrKeyMissing, Failure, "restore it from a backup of keys/, with its name; only if it never mattered, remove network.json too and run `granary init` again"},
 	{config.ErrPassphrase, Sealed, "try again; one that is lost cannot be recovered, so restore keys/ from a backup whose passphrase you have"},
 	{config.ErrNoHome, Usage, "prepare it with `granary init --network FILE`, or name the network: --network FILE"},
 	{config.ErrNetwork, Usage, "ask whoever runs the network for its file; docs/network-file.md describes it"},
