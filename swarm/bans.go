@@ -63,6 +63,13 @@ func (b *bans) has(ip netip.Addr, now time.Time) (banned, fresh bool) {
 	return b.sites[site(ip)], fresh
 }
 
+// knows reports whether ip is known to be banned, and asks nobody.
+func (b *bans) knows(ip netip.Addr) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sites[site(ip)]
+}
+
 // look asks the engine if it is time to. b.mu is held.
 func (b *bans) look(now time.Time) (fresh bool) {
 	if !b.stale.Swap(false) && now.Sub(b.looked) < lookAtBans {
@@ -99,7 +106,7 @@ func (s *Swarm) admits(ip netip.Addr, incoming bool) bool {
 // another address of it: the engine closes those of the same address.
 func (s *Swarm) cutBanned() {
 	for _, c := range s.gate.connected() {
-		if banned, _ := s.bans.has(c.remote, time.Now()); banned {
+		if s.bans.knows(c.remote) {
 			_ = c.Conn.Close() // the engine notices
 		}
 	}

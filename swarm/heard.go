@@ -60,8 +60,8 @@ func (h *heard) of(hash metainfo.Hash, now time.Time) []netip.AddrPort {
 	return all
 }
 
-// meet lets addr, which was heard on one of our own networks, be dialled
-// although it is private. It returns false for one that is banned.
+// meet lets addr, of which we heard on one of our own networks that it has what we
+// fetch, be dialled although it is private. It returns false for one that is banned.
 func (g *gate) meet(addr netip.AddrPort, now time.Time) bool {
 	addr = canonical(addr)
 	if !g.admits(addr.Addr(), false) {
@@ -86,5 +86,5 @@ type met struct {
 func (g *gate) hasMet(addr netip.AddrPort) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.met, func(m met) bool { return m.addr == addr })
+	return slices.ContainsFunc(g.met, func(m met) bool { return m.addr == addr && time.Since(m.at) <= heardFor })
 }

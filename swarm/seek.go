@@ -26,6 +26,9 @@ const (
 	firstRetry = time.Minute
 	maxRetry   = 30 * time.Minute
 
+	// After so many failures in a row the source itself is taken to be down.
+	manyFailures = 8
+
 	maxFound  = 128 // addresses of a torrent that sources named
 	foundEach = 64  // taken of one answer, at random
 )
@@ -37,8 +40,10 @@ type seeker struct {
 	source source
 	atOnce int
 
-	mu    sync.Mutex
-	asked map[metainfo.Hash]*asked // guarded by mu
+	mu     sync.Mutex
+	asked  map[metainfo.Hash]*asked // guarded by mu
+	failed int                      // guarded by mu: searches in a row, of whichever torrents
+	down   time.Time                // guarded by mu: until then only for what is wanted
 }
 
 // asked is how a source was last asked about a torrent.
@@ -112,6 +117,8 @@ func (k *seeker) due(now time.Time, n int) []search {
 		there[w.hash] = true
 		a := k.asked[w.hash]
 		switch {
+		case !w.wants && now.Before(k.down):
+			continue
 		case a == nil:
 		case a.busy:
 			continue
@@ -136,11 +143,11 @@ func (k *seeker) due(now time.Time, n int) []search {
 		return k.last(a).Compare(k.last(b))
 	})
 	list = list[:min(len(list), n)]
-	for _, w := range list {
+	for i, w := range list {
 		a := k.asked[w.hash]
 		if a == nil {
 			a = &asked{}
-			k.asked[w.hash] = a
+			k.asked[w.hash], list[i].first = a, true
 		}
 		a.busy, a.wanted, a.at = true, w.wants, now
 	}
@@ -154,6 +161,8 @@ func (k *seeker) last(w search) time.Time {
 	}
 	return time.Time{}
 }
+
+func retryAfter(failed int) time.Duration { return min(firstRetry<<min(failed, 8), maxRetry) }
 
 func (k *seeker) ask(w search) {
 	ctx, cancel := context.WithTimeout(k.s.ctx, findTime)
@@ -179,13 +188,17 @@ func (k *seeker) answered(hash metainfo.Hash, again time.Duration, err error) {
 	defer k.mu.Unlock()
 	a := k.asked[hash]
 	a.busy = false
+	now := time.Now()
 	if err == nil {
-		a.failed = 0
+		a.failed, k.failed = 0, 0
 	} else {
-		again = min(firstRetry<<min(a.failed, 8), maxRetry)
+		again = retryAfter(a.failed)
 		a.failed++
+		if k.failed++; k.failed >= manyFailures {
+			k.down = now.Add(retryAfter(k.failed/manyFailures - 1))
+		}
 	}
-	a.next = time.Now().Add(again)
+	a.next = now.Add(again)
 }
 
 // holdsSome reports whether there is anything of a block to be served.
@@ -214,15 +227,16 @@ func (s *Swarm) holdsSome(hash metainfo.Hash) bool {
 func (s *Swarm) searches() []search {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	silent := s.silent.Load() // then only that is told of for which an exception was made
 	list := make([]search, 0, len(s.torrents)+len(s.offered))
 	for id, t := range s.torrents {
 		w := search{hash: shortHash(id), wants: t.fetching(), tells: t.serves()}
-		if _, offered := s.offered[w.hash]; w.wants || !offered && w.tells {
+		if _, offered := s.offered[w.hash]; w.wants || w.tells && (silent || !offered) {
 			w.left = t.lacks()
 			list = append(list, w)
 		}
 	}
-	if s.silent.Load() {
+	if silent {
 		return list
 	}
 	for hash, o := range s.offered {
@@ -241,7 +255,22 @@ func (t *Torrent) fetching() bool {
 }
 
 // lacks is how many bytes are missing to k rows.
-func (t *Torrent) lacks() int64 { return int64(max(t.geo.K()-t.rows(), 0)) * erasure.RowSize }
+func (t *Torrent) lacks() int64 { return lacking(t.geo, t.block) }
+
+// lacks is how many bytes are missing to k rows of a block that is offered.
+func (s *Swarm) lacks(hash metainfo.Hash) int64 {
+	s.mu.Lock()
+	o, ok := s.offered[hash]
+	s.mu.Unlock()
+	if !ok {
+		return 0
+	}
+	return lacking(o.block.Bundle().Info.Geometry(), o.block)
+}
+
+func lacking(geo erasure.Geometry, b Block) int64 {
+	return int64(max(geo.K()-rowsOf(geo, b), 0)) * erasure.RowSize
+}
 
 // addFound tells of addresses that a source named. Anybody can have himself
 // named there, as often as he likes, so they get half of the room: those that

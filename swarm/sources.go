@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/anacrolix/torrent/metainfo"
@@ -65,6 +66,7 @@ type search struct {
 	wants bool  // addresses are wanted
 	tells bool  // others may learn that we have it
 	left  int64 // bytes we lack
+	first bool  // this source was not asked of it before
 }
 
 // source is one place to look for peers.
@@ -101,9 +103,11 @@ type trackerSource struct {
 func (t *trackerSource) String() string { return "tracker " + t.url }
 
 func (t *trackerSource) find(ctx context.Context, s search, found func([]netip.AddrPort)) (time.Duration, error) {
-	r := tracker.Request{Hash: s.hash, PeerID: t.s.client.PeerID(), Port: uint16(t.s.Port()), Left: s.left, Key: t.key}
+	r := tracker.Request{Hash: s.hash, PeerID: t.s.client.PeerID(), Port: uint16(t.s.Port()), Left: s.left, Key: t.key, Begin: s.first}
 	if s.wants {
 		r.Want = trackerPeers
+	} else {
+		r.Left = t.s.lacks(s.hash)
 	}
 	reply, err := t.c.Announce(ctx, t.url, r)
 	if err == nil && s.wants {
@@ -145,7 +149,8 @@ func (l localSource) find(ctx context.Context, s search, found func([]netip.Addr
 	again := localEvery
 	if s.wants {
 		again = localWanted
-		found(l.s.heard.of(s.hash, time.Now()))
+		now := time.Now()
+		found(slices.DeleteFunc(l.s.heard.of(s.hash, now), func(a netip.AddrPort) bool { return !l.s.gate.meet(a, now) }))
 	}
 	if !s.tells {
 		return again, nil
@@ -188,7 +193,7 @@ func (s *Swarm) openMainline() error {
 			begin = append(begin, node)
 		}
 	}
-	node := mainline.Open(mainline.Config{Conn: conn, Begin: begin, Allow: s.gate.allows})
+	node := mainline.Open(mainline.Config{Conn: conn, Begin: begin, Allow: s.gate.allows, Answered: s.gate.paid})
 	s.sources = append(s.sources, node.Close)
 	s.seekIn(s.newSeeker(mainlineSource{s, node}, 2))
 	return nil
@@ -213,12 +218,12 @@ func (s *Swarm) openLocal() error {
 // hear is told that somebody on our network has a torrent.
 func (s *Swarm) hear(h local.Hash, from netip.AddrPort) {
 	now := time.Now()
-	if !s.gate.meet(from, now) {
+	if !s.admits(from.Addr(), false) {
 		return
 	}
 	hash := metainfo.Hash(h)
 	again := s.heard.add(hash, from, now)
-	if t, ok := s.byHash.Load(hash); ok && t.(*Torrent).fetching() {
+	if t, ok := s.byHash.Load(hash); ok && t.(*Torrent).fetching() && s.gate.meet(from, now) {
 		t.(*Torrent).addFound([]netip.AddrPort{from})
 	}
 	if !again { // else two who serve it would answer each other for ever

@@ -160,6 +160,8 @@ func TestWhatIsNotServedIsNotAnnounced(t *testing.T) {
 	empty := random(t, 4)
 	serving := open(t, src)
 	serving.Offer(empty.id(), newBlock(t, empty.bundle))
+	held := random(t, 6)
+	serving.Offer(held.id(), whole(t, held))
 	silent.Serve(false)
 	silent.Offer(other.id(), whole(t, other))
 	add(t, silent, whole(t, other))
@@ -169,12 +171,12 @@ func TestWhatIsNotServedIsNotAnnounced(t *testing.T) {
 	if err := torrent.FetchAny(testContext(t), nil); err != nil {
 		t.Fatal(err)
 	}
-	fetching(t, add(t, silent, newBlock(t, random(t, 5).bundle)))
-	waitFor(t, "an announcement", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return len(r.peers) > 0
-	})
+	// An exception is announced, offered or not.
+	excepted := random(t, 7)
+	silent.Offer(excepted.id(), whole(t, excepted))
+	defer add(t, silent, whole(t, excepted)).ServeAnyway()()
+	waitFor(t, "the announcement of an exception", func() bool { return r.has(excepted.id(), silent.Addr()) })
+	waitFor(t, "the announcement of what is held", func() bool { return r.has(held.id(), serving.Addr()) })
 	if r.has(other.id(), silent.Addr()) {
 		t.Error("a block that is not served was announced")
 	}

@@ -183,11 +183,13 @@ func (t *Torrent) Status() Status {
 }
 
 // rows counts the rows in held pieces.
-func (t *Torrent) rows() int {
+func (t *Torrent) rows() int { return rowsOf(t.geo, t.block) }
+
+func rowsOf(geo erasure.Geometry, b Block) int {
 	n := 0
-	for p := range t.geo.Pieces() {
-		if t.block.Has(p) {
-			_, count := t.geo.PieceSpan(p)
+	for p := range geo.Pieces() {
+		if b.Has(p) {
+			_, count := geo.PieceSpan(p)
 			n += count
 		}
 	}

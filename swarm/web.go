@@ -17,12 +17,15 @@ var errRedirect = errors.New("redirected, which is not followed: name the last a
 // number. It follows no redirect and uses no proxy.
 func (s *Swarm) HTTP() *http.Client { return s.http }
 
+// silence is how long a server may say nothing.
+const silence = 20 * time.Second
+
 func newHTTP(g *gate) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext:            g.dialNamed,
 			TLSHandshakeTimeout:    10 * time.Second,
-			ResponseHeaderTimeout:  20 * time.Second,
+			ResponseHeaderTimeout:  silence,
 			IdleConnTimeout:        15 * time.Second,
 			MaxConnsPerHost:        4,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -38,11 +41,27 @@ func (g *gate) dialNamed(ctx context.Context, network, address string) (net.Conn
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	nc, err := g.dialer.DialContext(ctx, network, address)
+	dialer := g.dialer
+	dialer.KeepAlive = 0 // on: HTTP has none of its own
+	nc, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return g.track(nc, false)
+	if nc, err = g.track(nc, false); err != nil {
+		return nil, err
+	}
+	return impatient{nc}, nil
+}
+
+// impatient is a connection that fails if nothing comes for a while: a router may
+// have forgotten it in the middle of an answer.
+type impatient struct{ net.Conn }
+
+func (c impatient) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
 }
 
 // dialUDP is dialNamed for a UDP tracker.
@@ -77,7 +96,8 @@ func (g *gate) listenUDP() (net.PacketConn, error) {
 }
 
 // datagrams and packets are counted, and paid for by what goes over TCP: they
-// are few and small, and do not wait.
+// are few and small, and do not wait. Of packets that come only answers count, which
+// who reads them knows: anybody can send others.
 type datagrams struct {
 	net.Conn
 	g *gate
@@ -108,12 +128,6 @@ func (c packets) WriteTo(p []byte, to net.Addr) (int, error) {
 	return c.PacketConn.WriteTo(p, to)
 }
 
-func (c packets) ReadFrom(p []byte) (int, net.Addr, error) {
-	n, from, err := c.PacketConn.ReadFrom(p)
-	c.g.paid(n)
-	return n, from, err
-}
-
 // pay counts n bytes that are about to be sent.
 func (g *gate) pay(n int) error {
 	if g.up != nil {
@@ -122,10 +136,12 @@ func (g *gate) pay(n int) error {
 	return g.spend(n, 0)
 }
 
-// paid counts n bytes that came.
+// paid counts n bytes that came in answer to what we sent. It takes from the rate
+// what there is, and owes nothing: nobody can hold back who sends datagrams, and a
+// flood of them must not stop what comes over TCP.
 func (g *gate) paid(n int) {
 	if g.down != nil {
-		g.down.ReserveN(time.Now(), min(n, g.down.Burst()))
+		g.down.AllowN(time.Now(), min(n, g.down.Burst()))
 	}
 	_ = g.spend(0, n) // they are here
 }

@@ -3,6 +3,7 @@ package mainline
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -117,7 +118,7 @@ func (l *lookup) run(ctx context.Context) error {
 		if r.err != nil {
 			l.failed = r.err
 			l.settle(r.addr, hop{contact: r.contact, state: silent})
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !errors.Is(r.err, errUnsent) {
 				l.n.silent(r.addr)
 			}
 			continue

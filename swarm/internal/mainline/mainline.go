@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -56,6 +57,10 @@ type Config struct {
 	Conn  net.PacketConn            // closed by Close
 	Begin []string                  // host:port of nodes that are asked first
 	Allow func(netip.AddrPort) bool // whether a node that others named may be asked; nil: all may
+
+	// Answered is told of the size of each answer; nil: nobody is. Other packets,
+	// which anybody can send, count nowhere.
+	Answered func(bytes int)
 }
 
 // Node asks the DHT. Its methods may be called by any number of goroutines.
@@ -66,7 +71,6 @@ type Node struct {
 	reading sync.WaitGroup
 
 	mu      sync.Mutex
-	next    uint16             // guarded by mu: transaction number
 	waiting map[uint16]request // guarded by mu: by transaction number
 	known   []contact          // guarded by mu: answered before, oldest first
 }
@@ -87,6 +91,9 @@ type request struct {
 func Open(cfg Config) *Node {
 	if cfg.Allow == nil {
 		cfg.Allow = func(netip.AddrPort) bool { return true }
+	}
+	if cfg.Answered == nil {
+		cfg.Answered = func(int) {}
 	}
 	n := &Node{cfg: cfg, pace: rate.NewLimiter(perSecond, perSecond/2), waiting: map[uint16]request{}}
 	_, _ = rand.Read(n.id[:])
@@ -127,26 +134,28 @@ func (n *Node) read() {
 		}
 		n.mu.Unlock()
 		if ok {
+			n.cfg.Answered(size)
 			w.answer <- r
 		}
 	}
 }
 
+// errUnsent reports a request that was never sent: it says nothing of the node.
+var errUnsent = errors.New("not asked")
+
 // ask sends one query and waits for its answer.
 func (n *Node) ask(ctx context.Context, to netip.AddrPort, q query) (reply, error) {
 	if err := n.pace.Wait(ctx); err != nil {
-		return reply{}, err
+		return reply{}, fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	w := request{to, make(chan reply, 1)}
 	n.mu.Lock()
-	for n.next++; ; n.next++ {
-		if _, taken := n.waiting[n.next]; !taken {
-			break
-		}
+	number := uint16(mrand.Uint32()) // hard to guess for who only knows whom we ask
+	for _, taken := n.waiting[number]; taken; _, taken = n.waiting[number] {
+		number++
 	}
-	number := n.next
 	n.waiting[number] = w
 	n.mu.Unlock()
 	defer func() {

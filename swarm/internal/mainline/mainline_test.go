@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -216,5 +217,29 @@ func TestFindWithoutNodes(t *testing.T) {
 	cancel()
 	if err := open(t, silent.LocalAddr().String()).Find(ctx, mainline.ID{1}, 1, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// Each query is answered with three packets, of which one is an answer: the others,
+// which anybody could have sent, must not count for limits.
+func TestOnlyAnswersCount(t *testing.T) {
+	nw := newNetwork(t, 3)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers, bytes atomic.Int64
+	n := mainline.Open(mainline.Config{Conn: pc, Begin: []string{nw.nodes[0].addr().String()}, Answered: func(size int) {
+		answers.Add(1)
+		bytes.Add(int64(size))
+	}})
+	defer n.Close()
+	if err := n.Find(t.Context(), mainline.ID{1}, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	nw.mu.Lock()
+	defer nw.mu.Unlock()
+	if answers.Load() != int64(nw.queries) || bytes.Load() < 50*answers.Load() {
+		t.Errorf("%d answers of %d bytes counted, %d queries", answers.Load(), bytes.Load(), nw.queries)
 	}
 }
