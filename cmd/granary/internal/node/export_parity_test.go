@@ -14,10 +14,10 @@ import (
 // OnDemand computes parity for tests.
 type OnDemand struct{ d *onDemand }
 
-// NewOnDemand computes parity until ctx ends, and drops it after idle.
-func NewOnDemand(ctx context.Context, idle time.Duration) OnDemand {
+// NewOnDemand computes parity until ctx ends, and drops it after stay.
+func NewOnDemand(ctx context.Context, stay time.Duration) OnDemand {
 	d := newOnDemand(ctx, new(sync.Mutex), slog.New(slog.DiscardHandler))
-	d.idle = idle
+	d.stay = stay
 	return OnDemand{d}
 }
 
@@ -34,4 +34,19 @@ func (o OnDemand) Computed() int64 {
 	o.d.mu.Lock()
 	defer o.d.mu.Unlock()
 	return o.d.computed
+}
+
+// Age makes all parity so much older.
+func (o OnDemand) Age(by time.Duration) {
+	o.d.mu.Lock()
+	defer o.d.mu.Unlock()
+	for id, at := range o.d.since {
+		o.d.since[id] = at.Add(-by)
+	}
+}
+
+// MakeRoom sees to it that need bytes are free in a node's store.
+func (o OnDemand) MakeRoom(ctx context.Context, store *blobstore.Store, need int64) error {
+	n := &Node{Shelf: NewShelf(store, 0), parity: o.d, log: o.d.log}
+	return n.makeRoom(ctx, need, erasure.ID{})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 )
 
 const (
-	// parityIdle is how long parity that was computed stays on the disk after
-	// the last read: a stock client that fetches everything reads all of it.
-	parityIdle = 10 * time.Minute
+	// parityStay is how long parity that was computed stays on the disk, however
+	// often it is read: strangers who read on must not keep it here. It is
+	// computed anew if it is asked for again.
+	parityStay = 10 * time.Minute
 
 	// After parity was computed nothing is for four times as long: strangers
 	// who ask take a fifth of one processor at most.
@@ -35,19 +37,19 @@ var errParity = errors.New("parity cannot be computed now")
 
 // onDemand computes the parity of blocks of which only the content is kept
 // (keep_parity = false) when somebody asks for it: all of it at once, which
-// costs hardly more than one row does, onto the disk, where it stays while it is
-// being read. One block at a time, and not without pause.
+// costs hardly more than one row does, onto the disk, where it stays for a while
+// or until the room is needed. One block at a time, and not without pause.
 type onDemand struct {
 	ctx    context.Context
 	coding *sync.Mutex // held while a block is coded
 	log    *slog.Logger
-	idle   time.Duration // parityIdle
+	stay   time.Duration // parityStay
 
 	turn chan struct{} // one slot: its holder computes
 	free time.Time     // of whoever has the turn: not to be used before
 
 	mu       sync.Mutex
-	read     map[erasure.ID]time.Time // guarded by mu: when parity was last asked for
+	since    map[erasure.ID]time.Time // guarded by mu: when parity was computed or, before that, first asked for
 	refused  map[erasure.ID]time.Time // guarded by mu: until when it is not to be had
 	computed int64                    // guarded by mu: blocks whose parity was, since the start
 	took     time.Duration            // guarded by mu: for that
@@ -55,8 +57,8 @@ type onDemand struct {
 
 func newOnDemand(ctx context.Context, coding *sync.Mutex, log *slog.Logger) *onDemand {
 	return &onDemand{
-		ctx: ctx, coding: coding, log: log, idle: parityIdle, turn: make(chan struct{}, 1),
-		read: map[erasure.ID]time.Time{}, refused: map[erasure.ID]time.Time{},
+		ctx: ctx, coding: coding, log: log, stay: parityStay, turn: make(chan struct{}, 1),
+		since: map[erasure.ID]time.Time{}, refused: map[erasure.ID]time.Time{},
 	}
 }
 
@@ -117,7 +119,9 @@ func (f face) missing(piece int) bool {
 		return false
 	}
 	f.d.mu.Lock()
-	f.d.read[f.ID()] = time.Now()
+	if _, asked := f.d.since[f.ID()]; !asked {
+		f.d.since[f.ID()] = time.Now()
+	}
 	f.d.mu.Unlock()
 	return !f.Block.Has(piece) && f.can(piece)
 }
@@ -146,9 +150,11 @@ func (d *onDemand) compute(b *blobstore.Block) error {
 	took := time.Since(began)
 	d.coding.Unlock()
 	d.mu.Lock()
-	d.computed++
-	d.took += took
-	if err != nil && d.ctx.Err() == nil {
+	if err == nil {
+		d.computed++
+		d.took += took
+		d.since[b.ID()] = time.Now()
+	} else if d.ctx.Err() == nil {
 		d.refused[b.ID()] = time.Now().Add(parityRetry)
 	}
 	d.mu.Unlock()
@@ -161,14 +167,26 @@ func (d *onDemand) compute(b *blobstore.Block) error {
 	return nil
 }
 
-// drop drops the parity of b that is not in keep, unless it was asked for of
-// late or cannot be computed again.
+// drop drops the parity of b that is not in keep, unless it was computed of late
+// or cannot be again.
 func (d *onDemand) drop(ctx context.Context, b *blobstore.Block, keep erasure.PieceSet) error {
 	d.mu.Lock()
-	idle := time.Since(d.read[b.ID()]) > d.idle
-	if idle {
-		delete(d.read, b.ID())
+	recent := time.Since(d.since[b.ID()]) <= d.stay
+	d.mu.Unlock()
+	if recent {
+		return nil
 	}
+	return d.dropNow(ctx, b, keep)
+}
+
+// dropNow drops the parity of b that is not in keep, unless it cannot be
+// computed again.
+func (d *onDemand) dropNow(ctx context.Context, b *blobstore.Block, keep erasure.PieceSet) error {
+	if !b.HasContent() {
+		return nil
+	}
+	d.mu.Lock()
+	delete(d.since, b.ID())
 	d.mu.Unlock()
 	g := b.Geometry()
 	drop := erasure.NewPieceSet(g.Pieces())
@@ -177,7 +195,7 @@ func (d *onDemand) drop(ctx context.Context, b *blobstore.Block, keep erasure.Pi
 			drop.Add(p)
 		}
 	}
-	if !idle || drop.Count() == 0 || !b.HasContent() {
+	if drop.Count() == 0 {
 		return nil
 	}
 	if err := b.DropPieces(ctx, drop); err != nil {
@@ -186,11 +204,49 @@ func (d *onDemand) drop(ctx context.Context, b *blobstore.Block, keep erasure.Pi
 	return nil
 }
 
-// dropParity drops parity that nobody asks for, now and then, until ctx ends.
+// forget forgets all blocks but these.
+func (d *onDemand) forget(but []*blobstore.Block) {
+	here := map[erasure.ID]bool{}
+	for _, b := range but {
+		here[b.ID()] = true
+	}
+	gone := func(id erasure.ID, _ time.Time) bool { return !here[id] }
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.since, gone)
+	maps.DeleteFunc(d.refused, gone)
+}
+
+// spareParity drops parity that can be computed again, until need bytes are
+// free, and returns how many are. The caller holds dropping.
+func (n *Node) spareParity(ctx context.Context, need int64, keep erasure.ID) (free int64, err error) {
+	if free, err = n.store.Free(); err != nil || n.parity == nil {
+		return free, err
+	}
+	for _, b := range n.store.Blocks() {
+		if free >= need {
+			break
+		}
+		if b.ID() == keep || n.busy(b.ID()) || n.isServedAnyway(b.ID()) {
+			continue
+		}
+		if err := n.parity.dropNow(ctx, b, n.owed(b)); err != nil && !errors.Is(err, blobstore.ErrNotFound) {
+			return 0, err
+		}
+		if free, err = n.store.Free(); err != nil {
+			return 0, err
+		}
+	}
+	return free, nil
+}
+
+// dropParity drops parity that was here long enough, now and then, until ctx ends.
 func (n *Node) dropParity(ctx context.Context) {
-	every := min(time.Minute, n.parity.idle)
+	every := min(time.Minute, n.parity.stay)
 	for {
-		for _, b := range n.store.Blocks() {
+		blocks := n.store.Blocks()
+		n.parity.forget(blocks)
+		for _, b := range blocks {
 			if n.busy(b.ID()) || n.isServedAnyway(b.ID()) {
 				continue // it is being fetched, or announced
 			}

@@ -133,3 +133,68 @@ func TestOnlyWhatCanBeComputedIsClaimed(t *testing.T) {
 		t.Error("claims do not follow what is held")
 	}
 }
+
+// leanBlock is a pinned block, the parity of which is not kept, in a store with
+// room for it and little more.
+func leanBlock(t *testing.T, d node.OnDemand) (*blobstore.Store, *blobstore.Block) {
+	t.Helper()
+	store, err := blobstore.Open(t.Context(), t.TempDir(), blobstore.Config{Quota: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	b, err := store.Import(t.Context(), "block", bytes.NewReader(make([]byte, 64*erasure.RowSize)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.NewShelf(store, 0).Pin(t.Context(), b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Drop(t.Context(), b, erasure.NewPieceSet(b.Geometry().Pieces())); err != nil || b.Whole() {
+		t.Fatalf("parity that nobody asked for stays: %v", err)
+	}
+	return store, b
+}
+
+func readLast(t *testing.T, d node.OnDemand, b *blobstore.Block) {
+	t.Helper()
+	if _, err := d.Face(b).ReadPieceAt(b.Geometry().Pieces()-1, make([]byte, 1), 0); err != nil || !b.Whole() {
+		t.Fatalf("parity is not computed: %v", err)
+	}
+}
+
+func TestReadersDoNotKeepParity(t *testing.T) {
+	d := node.NewOnDemand(t.Context(), time.Hour)
+	_, b := leanBlock(t, d)
+	none := erasure.NewPieceSet(b.Geometry().Pieces())
+	for range 2 {
+		readLast(t, d, b)
+		if err := d.Drop(t.Context(), b, none); err != nil || !b.Whole() {
+			t.Fatalf("it does not stay: %v", err)
+		}
+		d.Age(2 * time.Hour)
+		readLast(t, d, b)
+		if err := d.Drop(t.Context(), b, none); err != nil || b.Whole() {
+			t.Fatalf("it stays because it is read: %v", err)
+		}
+	}
+}
+
+func TestComputedParityMakesRoom(t *testing.T) {
+	d := node.NewOnDemand(t.Context(), time.Hour)
+	store, b := leanBlock(t, d)
+	room, err := store.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readLast(t, d, b)
+	if free, err := store.Free(); err != nil || free >= room {
+		t.Fatalf("%d bytes free, %v: parity takes no room", free, err)
+	}
+	if err := d.MakeRoom(t.Context(), store, room); err != nil || b.Whole() {
+		t.Errorf("parity is in the way: %v", err)
+	}
+	if err := d.MakeRoom(t.Context(), store, room+1); !errors.Is(err, blobstore.ErrQuota) || !b.HasContent() {
+		t.Errorf("got %v, want ErrQuota and the content kept", err)
+	}
+}

@@ -156,8 +156,9 @@ func (n *Node) refusal(need, free int64) error {
 }
 
 // makeRoom sees to it that need bytes are free, for the block keep if that is
-// set: it drops what was only fetched, asked for longest ago first. If that
-// would not suffice it drops nothing and returns a *QuotaError.
+// set: it drops parity that can be computed again, then what was only fetched,
+// asked for longest ago first. If that would not suffice it drops nothing of the
+// latter and returns a *QuotaError.
 func (n *Node) makeRoom(ctx context.Context, need int64, keep erasure.ID) error {
 	free, err := n.store.Free()
 	if err != nil || need <= free || free == math.MaxInt64 {
@@ -165,7 +166,7 @@ func (n *Node) makeRoom(ctx context.Context, need int64, keep erasure.ID) error 
 	}
 	n.dropping.Lock()
 	defer n.dropping.Unlock()
-	if free, err = n.store.Free(); err != nil {
+	if free, err = n.spareParity(ctx, need, keep); err != nil {
 		return err
 	}
 	var drop []*blobstore.Block
