@@ -128,17 +128,30 @@ func (s share) Rebuild(ctx context.Context) error {
 	for p := range s.block.Held().All() {
 		lacked.Remove(p)
 	}
-	kept := s.block.Held()
-	kept.Union(s.owed)
-	if err := s.fetchWhole(ctx, s.block, s.named); err != nil {
-		return fmt.Errorf("rebuild %d pieces that nobody serves: %w", lacked.Count(), err)
+	kept := s.owed.Clone() // what an attempt that was cut short left is not
+	if s.lendCap() > 0 {
+		kept.Union(s.block.Held())
 	}
-	s.log.Info("pieces that nobody served rebuilt", "block", s.block.ID().Short(), "pieces", lacked.Count())
-	s.mu.Lock()
+	err := s.fetchWhole(ctx, s.block, s.named)
+	if ctx.Err() != nil {
+		return err // interrupted: taken up again, with what is here
+	}
+	if err != nil {
+		err = fmt.Errorf("rebuild %d pieces that nobody serves: %w", lacked.Count(), err)
+	} else {
+		s.log.Info("pieces that nobody served rebuilt", "block", s.block.ID().Short(), "pieces", lacked.Count())
+	}
+	return errors.Join(err, s.trim(ctx, kept))
+}
+
+// trim drops all but the pieces kept, unless somebody here wants the block.
+func (s share) trim(ctx context.Context, kept erasure.PieceSet) error {
+	why, _ := s.reasons(s.block)
+	s.mu.Lock() // last: who wants a block holds it first, and then notes why
 	wanted := s.fetching[s.block.ID()] > 0
 	s.mu.Unlock()
-	if why, _ := s.reasons(s.block); wanted || !slices.Equal(why, []Reason{ReasonCustody}) {
-		return nil // wanted whole
+	if wanted || !slices.Equal(why, []Reason{ReasonCustody}) {
+		return nil
 	}
 	return s.cut(ctx, s.block, kept)
 }
