@@ -94,13 +94,15 @@ func (s *lazyStream) CloseWrite() error {
 }
 
 const (
-	// A dial that takes dialMargin times as long as most is one of a dead peer.
-	// With a lost packet QUIC takes three round trips, without one.
+	// A dial that takes dialMargin times as long as most is given up. With a
+	// lost packet QUIC takes three round trips, without one. Behind QUIC, TCP
+	// begins 250 ms late, so that minDial leaves it two round trips of 275 ms.
 	dialMargin = 4
-	minDial    = 400 * time.Millisecond
+	minDial    = 800 * time.Millisecond
 
 	dialWindow = 64 // dials remembered
 	dialEnough = 4  // to go by
+	dialWhole  = 8  // one dial of so many has dialTimeout whatever others took
 
 	// deadFor is for how long a peer that could not be dialled is not dialled
 	// again by a lookup, deadMost how many of them are remembered.
@@ -110,50 +112,84 @@ const (
 
 // dials learns from how long dials take which of them are in vain. All lookups
 // share what one has learned.
+//
+// Only dials that came through say how long living peers take, and none does
+// that was given up: by those alone, peers slower than the first few would look
+// dead for ever. So a dial given up early is no verdict. That peer's next one
+// has dialTimeout, as has one of dialWhole of all; what comes through then
+// counts like any. However many are dead, they add nothing.
 type dials struct {
 	mu   sync.Mutex // guards what follows
 	took []time.Duration
 	next int // where the next goes once took is full
-	dead map[peer.ID]time.Time
+	made int // dials
+	vain map[peer.ID]vainDial
 }
 
-func newDials() *dials { return &dials{dead: make(map[peer.ID]time.Time)} }
+// vainDial is how the last dial of a peer failed.
+type vainDial struct {
+	at    time.Time
+	early bool // given up before dialTimeout
+}
+
+// dead reports whether the peer is not to be dialled now.
+func (v vainDial) dead(now time.Time) bool { return !v.early && now.Sub(v.at) < deadFor }
+
+func newDials() *dials { return &dials{vain: make(map[peer.ID]vainDial)} }
 
 // try dials p, unless that was in vain a short while ago.
 func (d *dials) try(ctx context.Context, p peer.ID, dial func(context.Context) error) error {
 	began := time.Now()
-	d.mu.Lock()
-	at, known := d.dead[p]
-	d.mu.Unlock()
-	if known && began.Sub(at) < deadFor {
+	limit := d.limit(p, began)
+	if limit == 0 {
 		return fmt.Errorf("dial %s: %w", p, ErrUnreachable)
 	}
-	patience, cancel := context.WithTimeout(ctx, d.patience())
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := dial(patience)
+	err := dial(limited)
+	early := limit < dialTimeout && limited.Err() != nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case err == nil:
-		delete(d.dead, p)
+		delete(d.vain, p)
 		d.add(time.Since(began))
 	case ctx.Err() == nil:
-		d.bury(p, time.Now())
+		d.fail(p, vainDial{time.Now(), early})
 	}
 	return err
 }
 
-// bury remembers that p could not be dialled. d.mu is held.
-func (d *dials) bury(p peer.ID, now time.Time) {
-	if len(d.dead) >= deadMost {
-		for q, at := range d.dead {
-			if now.Sub(at) >= deadFor {
-				delete(d.dead, q)
+// limit is how long a dial of p may take; 0: p is dead.
+func (d *dials) limit(p peer.ID, now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last, failed := d.vain[p]
+	if failed && last.dead(now) {
+		return 0
+	}
+	d.made++
+	if failed && last.early || d.made%dialWhole == 0 {
+		return dialTimeout
+	}
+	return d.patience()
+}
+
+// fail remembers that p could not be dialled. d.mu is held.
+func (d *dials) fail(p peer.ID, v vainDial) {
+	last, known := d.vain[p]
+	if known && v.early && last.dead(v.at) {
+		return // a longer dial at the same time has said more
+	}
+	if !known && len(d.vain) >= deadMost {
+		for q, old := range d.vain {
+			if v.at.Sub(old.at) >= deadFor {
+				delete(d.vain, q)
 			}
 		}
 	}
-	if len(d.dead) < deadMost {
-		d.dead[p] = now
+	if known || len(d.vain) < deadMost {
+		d.vain[p] = v
 	}
 }
 
@@ -168,10 +204,8 @@ func (d *dials) add(took time.Duration) {
 }
 
 // patience is how long a dial may take: dialMargin times what three of four
-// took, at most dialTimeout.
+// took, at most dialTimeout. d.mu is held.
 func (d *dials) patience() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if len(d.took) < dialEnough {
 		return dialTimeout
 	}
