@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,8 +18,12 @@ const (
 	// denyEvery is how often the deny list is looked at.
 	denyEvery = 2 * time.Second
 
-	// denyLook is how long a verb waits for the ledger to say who announced a block.
-	denyLook = 3 * time.Second
+	// denyLook is how long a verb waits for the ledger to say who announced a block: a
+	// home without a node must find its providers first.
+	denyLook = 15 * time.Second
+
+	// labelLook is the same for a stored block, which is asked for again.
+	labelLook = 3 * time.Second
 
 	// noteBy is who announced the block under noteIndex: the publisher's key, and
 	// after a space the namespace, if it was in one.
@@ -59,24 +64,48 @@ func noteAnnouncer(ctx context.Context, b *blobstore.Block, r ledger.Record) err
 	return b.SetNote(ctx, noteBy, []byte(by))
 }
 
-// refuseDenied returns ErrDenied for a block that is denied, by its ID or, as far
-// as the ledger can be asked, by who announced it.
+// refuseDenied returns ErrDenied for a block that is denied, by its ID or by who
+// announced it. If the list names announcers, and the ledger cannot be asked who
+// announced this block, it returns ErrOffline.
 func (n *Node) refuseDenied(ctx context.Context, id erasure.ID) error {
 	l := n.deny.now()
 	denied := l.Blocks[id]
 	if !denied && l.announcers() {
-		ctx, cancel := context.WithTimeout(ctx, denyLook)
-		defer cancel()
-		found, err := n.light.Find(ctx, id)
-		if err == nil {
-			r := found.Record()
-			denied = l.Denies(id, r.Publisher, r.Namespace)
+		publisher, namespace, err := n.announcedBy(ctx, id)
+		if err != nil {
+			return fmt.Errorf("%w: publishers or namespaces are denied, and who announced %s is not known: %w", ErrOffline, id.Short(), err)
 		}
+		denied = l.Denies(id, publisher, namespace)
 	}
 	if denied {
 		return fmt.Errorf("%w: %s", ErrDenied, id)
 	}
 	return nil
+}
+
+// announcedBy returns who announced a block, as noted beside it or else as the ledger
+// has it; nothing if nobody did.
+func (n *Node) announcedBy(ctx context.Context, id erasure.ID) (ledger.PublicKey, string, error) {
+	if b, err := n.store.Block(id); err == nil && b.Note(noteBy) != nil {
+		publisher, namespace := announcer(b)
+		return publisher, namespace, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, denyLook)
+	defer cancel()
+	for {
+		found, err := n.light.Find(ctx, id)
+		switch {
+		case err == nil:
+			return found.Record().Publisher, found.Record().Namespace, nil
+		case errors.Is(err, ledger.ErrNotFound):
+			return ledger.PublicKey{}, "", nil
+		}
+		select {
+		case <-ctx.Done():
+			return ledger.PublicKey{}, "", err
+		case <-time.After(pollCustody):
+		}
+	}
 }
 
 // watchDenied puts the deny list into force whenever it changes, until ctx ends.
@@ -133,12 +162,21 @@ func (n *Node) enforce(ctx context.Context, before DenyList) (again bool) {
 	return again || !reached
 }
 
-// label notes who announced a block that is stored from before that was noted. It
+// label notes who announced a stored block, if that is not noted and somebody did. It
 // returns false if the ledger could not be asked.
 func (n *Node) label(ctx context.Context, b *blobstore.Block) bool {
-	index, err := strconv.ParseUint(string(b.Note(noteIndex)), 10, 64)
-	if err != nil || b.Note(noteBy) != nil {
+	if b.Note(noteBy) != nil {
 		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, labelLook)
+	defer cancel()
+	index, err := strconv.ParseUint(string(b.Note(noteIndex)), 10, 64)
+	if err != nil { // not kept for an announcement
+		found, err := n.light.Find(ctx, b.ID())
+		if err == nil {
+			err = noteAnnouncer(ctx, b, found.Record())
+		}
+		return err == nil || errors.Is(err, ledger.ErrNotFound)
 	}
 	e, err := n.light.Entry(ctx, index)
 	if err == nil && e.Kind == ledger.EntryTx && e.Tx.Kind == ledger.KindAnnounce {

@@ -3,6 +3,7 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"granary/erasure"
 	"granary/ledger"
@@ -94,12 +94,30 @@ type denier struct {
 	path string
 
 	mu    sync.Mutex
-	list  DenyList  // guarded by mu, as all below; never changed, but replaced
-	stamp time.Time // of the file; zero: there is none
+	list  DenyList // guarded by mu, as all below; never changed, but replaced
+	was   fileMark // of the file when it was read last
+	seen  fileMark // of the file at the last look
+	look  error    // why the file could not be read at the last look
+	err   error    // why the file that was read last is not in force
+	upTo  uint64   // announcements below this log index were counted
+	count int      // announcements denied since the start
+}
+
+// fileMark tells a file from what it was before; zero: there is none.
+type fileMark struct {
+	stamp int64 // Unix nanoseconds
 	size  int64
-	err   error  // why the file as it is now is not in force
-	upTo  uint64 // announcements below this log index were counted
-	count int    // announcements denied since the start
+}
+
+func markOf(path string) (fileMark, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fileMark{}, nil
+	}
+	if err != nil {
+		return fileMark{}, err
+	}
+	return fileMark{info.ModTime().UnixNano(), info.Size()}, nil
 }
 
 // openDenier reads the list of a home.
@@ -110,33 +128,37 @@ func openDenier(path string) (*denier, error) {
 }
 
 // reload reads the file if it changed, and returns the list before if there is
-// another now. Of a file that cannot be read it keeps the list before.
+// another now. A change must be seen twice, so that a file that is just being written
+// is not taken for a short one. Of a file that cannot be read it keeps the list before,
+// and tries again the next time.
 func (d *denier) reload() (before DenyList, changed bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var stamp time.Time
-	var size int64
-	info, err := os.Stat(d.path)
-	if err == nil {
-		stamp, size = info.ModTime(), info.Size()
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		d.err = fmt.Errorf("%w: %w", ErrDenyList, err)
+	mark, err := markOf(d.path)
+	if err != nil {
+		d.look = fmt.Errorf("%w: %w", ErrDenyList, err)
+		return before, false, d.look
+	}
+	first, twice := d.list.Blocks == nil, mark == d.seen
+	d.seen, d.look = mark, nil
+	if !first && (mark == d.was || !twice) {
 		return before, false, d.err
 	}
-	if stamp.Equal(d.stamp) && size == d.size && d.list.Blocks != nil {
-		return before, false, d.err
+	var raw []byte
+	if mark != (fileMark{}) {
+		raw, err = readBounded(d.path, maxDenyList)
 	}
-	var list DenyList
-	if raw, rerr := readBounded(d.path, maxDenyList); err != nil {
-		list, d.err = ParseDenyList(nil) // there is no file
-	} else if rerr != nil {
-		d.err = fmt.Errorf("%w: %w", ErrDenyList, rerr)
-	} else {
-		list, d.err = ParseDenyList(raw)
+	if err != nil {
+		d.look = fmt.Errorf("%w: %w", ErrDenyList, err)
+		return before, false, d.look
 	}
-	d.stamp, d.size = stamp, size
-	if d.err != nil {
-		return before, false, d.err
+	if after, err := markOf(d.path); !first && (err != nil || after != mark) {
+		return before, false, d.err // it changed meanwhile
+	}
+	d.was = mark
+	list, err := ParseDenyList(raw)
+	if d.err = err; err != nil {
+		return before, false, err
 	}
 	before, d.list = d.list, list
 	return before, true, nil
@@ -186,8 +208,8 @@ func (d *denier) status() Denied {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Denied{Blocks: len(d.list.Blocks), Publishers: len(d.list.Publishers), Namespaces: len(d.list.Namespaces), Announced: d.count}
-	if d.err != nil {
-		s.Err = d.err.Error()
+	if err := cmp.Or(d.look, d.err); err != nil {
+		s.Err = err.Error()
 	}
 	return s
 }

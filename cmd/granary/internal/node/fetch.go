@@ -41,7 +41,7 @@ type Fetched struct {
 // block that is whole already is returned at once. What was fetched before an
 // error is kept, so a later call resumes.
 //
-// Errors: ErrNotFound, ErrTooFewRows, ErrStalled, erasure.ErrNotClean,
+// Errors: ErrDenied, ErrOffline, ErrNotFound, ErrTooFewRows, ErrStalled, erasure.ErrNotClean,
 // blobstore.ErrQuota, and what the network gives.
 func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Report) (Fetched, error) {
 	began := time.Now()
@@ -70,7 +70,7 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 		}
 	}
 	got.Took, got.Banned = time.Since(began), n.swarm.Banned()
-	got.Ledger, got.Height = n.standing(ctx, b.ID())
+	got.Ledger, got.Height = n.standing(ctx, b)
 	return got, n.seed(b)
 }
 
@@ -97,11 +97,16 @@ func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Rep
 
 // standing says in words what the ledger has about a block, and at which
 // height it was certified. The content proves itself: a ledger that cannot be
-// reached holds up nobody.
-func (n *Node) standing(ctx context.Context, id erasure.ID) (string, int64) {
+// reached holds up nobody. It notes who announced the block.
+func (n *Node) standing(ctx context.Context, b *blobstore.Block) (string, int64) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	found, err := n.light.Find(ctx, id)
+	found, err := n.light.Find(ctx, b.ID())
+	if err == nil {
+		if err := noteAnnouncer(ctx, b, found.Record()); err != nil {
+			n.log.Warn("who announced a block is not noted", "block", b.ID().Short(), "err", err)
+		}
+	}
 	switch {
 	case errors.Is(err, ledger.ErrNotFound):
 		return "unknown to it", 0

@@ -89,7 +89,7 @@ func (n *Node) Unpin(ctx context.Context, id erasure.ID) error {
 	if n.chain == nil {
 		return n.cut(ctx, b, n.owed(b))
 	}
-	if status, _ := n.standing(ctx, id); status != ledger.Certified.String() {
+	if status, _ := n.standing(ctx, b); status != ledger.Certified.String() {
 		return nil // still to be examined; the certificate cuts it
 	}
 	return n.cut(ctx, b, n.validatorShare(b))

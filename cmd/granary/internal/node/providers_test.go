@@ -28,27 +28,7 @@ func key(name string) ed25519.PrivateKey {
 // validator goes on reading from another node of the chain when that is gone.
 func TestLedgerIsReadFromWhomTheDHTNames(t *testing.T) {
 	t.Parallel() // most of it is waiting
-	pub, err := crypto.UnmarshalEd25519PublicKey(key("validator").Public().(ed25519.PublicKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := peer.IDFromPublicKey(pub)
-	if err != nil {
-		t.Fatal(err)
-	}
-	genesis := ledger.Genesis{ChainID: "granary-test", Time: time.Now().UTC().Truncate(time.Second), Params: ledger.DevnetParams()}
-	genesis.Params.Heartbeat = time.Second
-	proof, err := ledger.Prove(genesis.ChainID, ledger.KeyOf(key("consensus")), key("attest"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	genesis.Validators = []ledger.Validator{{
-		Name: "validator", Power: 1, Consensus: ledger.KeyOf(key("consensus")), Attest: ledger.KeyOf(key("attest")), Proof: proof, Peer: ledger.PeerID(id),
-	}}
-	v := &genesis.Validators[0]
-	if v.Proof, err = ledger.Prove(genesis.ChainID, v.Consensus, key("attest")); err != nil {
-		t.Fatal(err)
-	}
+	genesis := oneValidator(t)
 	var b [2]byte
 	rand.Read(b[:])
 	ip := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{127, 100 + b[0]%100, b[1], i}) }
@@ -106,6 +86,50 @@ func TestLedgerIsReadFromWhomTheDHTNames(t *testing.T) {
 	until("a stale head", func(_, reader node.Status) bool {
 		return reader.Ledger.State == light.Stale && reader.Ledger.Providers == 1
 	})
+}
+
+// oneValidator is a network of a single validator.
+func oneValidator(t *testing.T) ledger.Genesis {
+	t.Helper()
+	pub, err := crypto.UnmarshalEd25519PublicKey(key("validator").Public().(ed25519.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := peer.IDFromPublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	genesis := ledger.Genesis{ChainID: "granary-test", Time: time.Now().UTC().Truncate(time.Second), Params: ledger.DevnetParams()}
+	genesis.Params.Heartbeat = time.Second
+	proof, err := ledger.Prove(genesis.ChainID, ledger.KeyOf(key("consensus")), key("attest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	genesis.Validators = []ledger.Validator{{
+		Name: "validator", Power: 1, Consensus: ledger.KeyOf(key("consensus")), Attest: ledger.KeyOf(key("attest")), Proof: proof, Peer: ledger.PeerID(id),
+	}}
+	v := &genesis.Validators[0]
+	if v.Proof, err = ledger.Prove(genesis.ChainID, v.Consensus, key("attest")); err != nil {
+		t.Fatal(err)
+	}
+	return genesis
+}
+
+// openAlone opens a light node of a network of which nobody else runs.
+func openAlone(t *testing.T, dir string) *node.Node {
+	t.Helper()
+	n, err := node.Open(t.Context(), node.Config{
+		Dir: dir, Genesis: oneValidator(t), Devnet: true, Identity: key("alone"), IP: netip.MustParseAddr("127.0.0.1"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
 }
 
 func freePort(t *testing.T, ip netip.Addr) int {
