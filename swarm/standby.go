@@ -17,10 +17,6 @@ const (
 	// maxResting bounds the torrents that were called up and that nobody is
 	// connected to, whatever strangers ask for: at 250 KiB each, 16 MiB.
 	maxResting = 64
-
-	// callsPerSecond bounds what strangers make us read and check by naming one
-	// block after the other; who is turned away comes again.
-	callsPerSecond = 20
 )
 
 // standby is a block that is served as soon as somebody asks for it.
@@ -51,7 +47,7 @@ func (s *Swarm) callUp(hash metainfo.Hash) {
 	o, ok := s.offered[hash]
 	_, there := s.torrents[o.id]
 	s.mu.Unlock()
-	if !ok || there || s.silent.Load() || !s.calls.Allow() {
+	if !ok || there || s.silent.Load() {
 		return
 	}
 	s.rest(time.Now(), maxResting-1)

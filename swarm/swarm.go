@@ -16,7 +16,6 @@ import (
 
 	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
-	"golang.org/x/time/rate"
 
 	"granary/erasure"
 )
@@ -104,8 +103,6 @@ type Swarm struct {
 	closed   bool
 	torrents map[erasure.ID]*Torrent
 	offered  map[metainfo.Hash]standby // by short hash; see Offer
-
-	calls *rate.Limiter // of callUp
 }
 
 // maxCommits bounds the pieces being committed at once, so that they share
@@ -123,7 +120,6 @@ func Open(cfg Config) (*Swarm, error) {
 	s := &Swarm{
 		cfg: cfg, log: cfg.Logger, bans: newBans(cfg.Banned), commits: make(chan struct{}, maxCommits),
 		torrents: map[erasure.ID]*Torrent{}, offered: map[metainfo.Hash]standby{},
-		calls: rate.NewLimiter(callsPerSecond, maxResting),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	gate, err := openGate(s.ctx, cfg, s.admits)
