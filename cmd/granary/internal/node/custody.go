@@ -25,8 +25,13 @@ const (
 	maxWaiting = 10_000
 
 	// custodyPatience is how long a block may make no progress before its slot
-	// is given to others; it is taken up again later.
+	// is given to others: it waits for other custodians, or is taken up again
+	// later.
 	custodyPatience = 10 * time.Minute
+
+	// stalledPart is the part of its size that a block counts for while it
+	// waits: it costs little, and yet not any number may wait.
+	stalledPart = 16
 )
 
 // task is an announced block that is to be taken up.
@@ -50,6 +55,15 @@ type pending struct {
 	task
 	stop    context.CancelFunc
 	decided bool // its announcement has expired: it is not taken up again
+	stalled bool // nobody serves what is missing, and it is not our turn to rebuild it
+}
+
+// weight is what the work counts for of maxPending.
+func (p pending) weight() int64 {
+	if p.stalled {
+		return p.size() / stalledPart
+	}
+	return p.size()
 }
 
 // take queues an announced block: a validator checks it whole, a custodian
@@ -99,7 +113,7 @@ func (n *Node) launch() {
 	})
 	room := int64(maxPending)
 	for _, p := range n.pending {
-		room -= p.size()
+		room -= p.weight()
 	}
 	n.waiting = slices.DeleteFunc(n.waiting, func(t task) bool {
 		if !t.until.IsZero() && head.After(t.until) {
@@ -135,6 +149,18 @@ func (n *Node) perform(ctx context.Context, t task) {
 			n.log.Warn("note not written", "block", id.Short(), "err", err)
 		}
 	}
+	n.launch()
+}
+
+// stall notes whether a block that is worked on only waits, and begins what
+// there is room for then.
+func (n *Node) stall(id erasure.ID, stalled bool) {
+	n.mu.Lock()
+	if p, busy := n.pending[id]; busy {
+		p.stalled = stalled
+		n.pending[id] = p
+	}
+	n.mu.Unlock()
 	n.launch()
 }
 

@@ -63,6 +63,7 @@ func (s share) Fetch(ctx context.Context, patience time.Duration) error {
 	case err == nil:
 		return nil
 	case errors.Is(cause, ErrStalled):
+		s.stall(s.block.ID(), true)
 		return fmt.Errorf("%w: %w", sampling.ErrGone, cause)
 	default:
 		return fmt.Errorf("%w: %w", err, cause)
@@ -124,6 +125,7 @@ func (s share) Rebuild(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	s.stall(s.block.ID(), false)
 	lacked := s.owed.Clone()
 	for p := range s.block.Held().All() {
 		lacked.Remove(p)
