@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -13,9 +14,15 @@ import (
 // ErrGone reports that nobody serves what is missing of a share.
 var ErrGone = errors.New("nobody serves it")
 
-// maxTurns bounds how many others a custodian lets go before it: who they are
-// is what they say.
-const maxTurns = 8
+const (
+	// maxTurns bounds how many others a custodian lets go before it: who they
+	// are is what they say.
+	maxTurns = 8
+
+	// moreTurns is over how many further slots those whose place is beyond that
+	// are spread: they are not to begin all at once.
+	moreTurns = 16
+)
 
 // Share is what one custodian owes of one block, for Custodian.Keep.
 type Share interface {
@@ -40,7 +47,8 @@ type Custodian struct {
 // Keep returns once the share is held. What nobody serves, whatever they claim,
 // any K rows give; but K rows are many times what is missing, so of all who
 // lack a piece one rebuilds it, and the others fetch it from there: each waits
-// for as many slots as there are custodians before it, by Turn. When one of
+// for as many slots as there are custodians before it, by Turn; behind more
+// than eight, for eight and a part of sixteen that its ID decides. When one of
 // them fails, the next one's turn comes all the same.
 //
 // The error is that of the share, and wraps ErrGone where not even K rows are
@@ -50,8 +58,8 @@ func (c Custodian) Keep(ctx context.Context, id erasure.ID, s Share) error {
 	if !errors.Is(err, ErrGone) || ctx.Err() != nil {
 		return err
 	}
-	if turn := min(Turn(id, c.ID, s.Rivals(ctx)), maxTurns); turn > 0 {
-		err = s.Fetch(ctx, time.Duration(turn)*c.Slot)
+	if wait := c.wait(id, Turn(id, c.ID, s.Rivals(ctx))); wait > 0 {
+		err = s.Fetch(ctx, wait)
 		if !errors.Is(err, ErrGone) || ctx.Err() != nil {
 			return err
 		}
@@ -59,22 +67,34 @@ func (c Custodian) Keep(ctx context.Context, id erasure.ID, s Share) error {
 	return s.Rebuild(ctx)
 }
 
+// wait is for how long c lets so many others go before it.
+func (c Custodian) wait(id erasure.ID, turn int) time.Duration {
+	if turn < maxTurns {
+		return time.Duration(turn) * c.Slot
+	}
+	h := place(id, c.ID)
+	part := binary.BigEndian.Uint16(h[len(h)-2:]) // the first bytes make the order
+	return maxTurns*c.Slot + c.Slot*moreTurns/(1<<16)*time.Duration(part)
+}
+
 // Turn is how many of the others come before self when pieces of a block are to
 // be rebuilt: those whose SHA-256("granary/repair/v1" ‖ ID ‖ peer ID) is
 // smaller. So it is another one's turn with every block.
 func Turn(id erasure.ID, self []byte, others [][]byte) int {
-	place := func(peer []byte) []byte {
-		h := sha256.New()
-		h.Write([]byte("granary/repair/v1"))
-		h.Write(id[:])
-		h.Write(peer)
-		return h.Sum(nil)
-	}
-	own, n := place(self), 0
+	own, n := place(id, self), 0
 	for _, other := range others {
-		if bytes.Compare(place(other), own) < 0 {
+		if bytes.Compare(place(id, other), own) < 0 {
 			n++
 		}
 	}
 	return n
+}
+
+// place is where a peer stands in the order of those who rebuild a block.
+func place(id erasure.ID, peer []byte) []byte {
+	h := sha256.New()
+	h.Write([]byte("granary/repair/v1"))
+	h.Write(id[:])
+	h.Write(peer)
+	return h.Sum(nil)
 }

@@ -174,6 +174,26 @@ func TestTheNextRebuildsWhenTheFirstFails(t *testing.T) {
 	})
 }
 
+// When the first eight fail, the others do not begin all at once.
+func TestThoseBehindEightAreSpread(t *testing.T) {
+	for seed := range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			var c commons
+			for i := range 62 {
+				c.add(fmt.Sprint("many", seed, i))
+			}
+			id := erasure.ID{byte(seed)}
+			for _, s := range c.inTurn(id)[:8] {
+				s.fails = true
+			}
+			took, failed := c.keep(t, id)
+			if c.rebuilt < 1 || c.rebuilt > 8 || failed != 8 || took > keepPatience+24*keepSlot+keepRebuild+time.Minute {
+				t.Errorf("rebuilt %d times, %d failed, after %v", c.rebuilt, failed, took)
+			}
+		})
+	}
+}
+
 // Peers that say that they would rebuild a piece, and do not, delay it by a
 // bounded time.
 func TestThoseWhoOnlySaySoDelayABounded(t *testing.T) {
@@ -184,7 +204,7 @@ func TestThoseWhoOnlySaySoDelayABounded(t *testing.T) {
 			s.lies = append(s.lies, fmt.Append(nil, "liar", i))
 		}
 		took, failed := c.keep(t, erasure.ID{})
-		if c.rebuilt != 1 || failed != 0 || took > keepPatience+8*keepSlot+keepRebuild+time.Minute {
+		if c.rebuilt != 1 || failed != 0 || took > keepPatience+24*keepSlot+keepRebuild+time.Minute {
 			t.Errorf("rebuilt %d times, %d failed, after %v", c.rebuilt, failed, took)
 		}
 	})
