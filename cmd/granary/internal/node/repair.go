@@ -134,7 +134,11 @@ func (s share) Rebuild(ctx context.Context) error {
 	if s.lendCap() > 0 {
 		kept.Union(s.block.Held())
 	}
-	err := s.fetchWhole(ctx, s.block, s.named)
+	// The rows go again: nothing that was fetched is dropped for them.
+	err := s.fits(s.block, erasure.AllPieces(s.block.Geometry().Pieces()))
+	if err == nil {
+		err = s.fetchWhole(ctx, s.block, s.named)
+	}
 	if ctx.Err() != nil {
 		return err // interrupted: taken up again, with what is here
 	}

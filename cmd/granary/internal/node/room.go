@@ -211,10 +211,24 @@ func (n *Node) spare(keep erasure.ID) []*blobstore.Block {
 
 // roomFor makes room for pieces of b, those it has already counted in.
 func (n *Node) roomFor(ctx context.Context, b *blobstore.Block, pieces erasure.PieceSet) error {
+	return n.makeRoom(ctx, more(b, pieces), b.ID())
+}
+
+// fits refuses pieces of b for which there is no room, and drops nothing.
+func (n *Node) fits(b *blobstore.Block, pieces erasure.PieceSet) error {
+	free, err := n.store.Free()
+	if need := more(b, pieces); err == nil && need > free {
+		err = n.refusal(need, free)
+	}
+	return err
+}
+
+// more is the bytes that b takes beyond those it does when pieces are added.
+func more(b *blobstore.Block, pieces erasure.PieceSet) int64 {
 	all := b.Held()
 	all.Union(b.Quarantined())
 	all.Union(pieces)
-	return n.makeRoom(ctx, blobstore.Cost(b.Geometry(), all)-b.Bytes(), b.ID())
+	return blobstore.Cost(b.Geometry(), all) - b.Bytes()
 }
 
 // put stores a block's description, with room made for it.
