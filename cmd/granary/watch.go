@@ -42,10 +42,9 @@ Exit status: 130 interrupted; 0 history printed; 8 the home is watched already;
 			if history {
 				return a.history(network)
 			}
-			if opt.Namespace != "" {
-				if err := node.CheckNamespace(opt.Namespace); err != nil {
-					return exit.Usagef("a namespace is a publisher key, as `granary status` shows a home's own, or a name that one owns", "--namespace: %w", err)
-				}
+			var err error
+			if opt.Namespace, err = node.ParseNamespace(opt.Namespace); err != nil {
+				return exit.Usagef("a namespace is a publisher key, as `granary status` shows a home's own, or a name that one owns", "--namespace: %w", err)
 			}
 			opt.Budget = int64(budget)
 			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {

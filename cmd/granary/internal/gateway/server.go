@@ -252,7 +252,9 @@ func watchOptions(r *http.Request) (node.WatchOptions, error) {
 	if opt.Budget, err = strconv.ParseInt(r.URL.Query().Get("budget"), 10, 64); err != nil {
 		return opt, exit.Usagef("", "budget: %w", err)
 	}
-	opt.Namespace = r.URL.Query().Get("namespace")
+	if opt.Namespace, err = node.ParseNamespace(r.URL.Query().Get("namespace")); err != nil {
+		return opt, exit.Usagef("", "namespace: %w", err)
+	}
 	return opt, nil
 }
 

@@ -43,17 +43,21 @@ const skipped sampling.Reason = "newer blocks used up the byte budget"
 // WatchOptions say which blocks to test; the zero value works.
 type WatchOptions struct {
 	VerifyOptions
-	Namespace string // only blocks announced in it: a publisher's key in hex, or a name; "": all
+	Namespace string // only blocks announced in it, as ParseNamespace returns it; "": all
 	Budget    int64  // bytes of rows in 24 hours, beyond which no test begins; 0: no limit
 }
 
-// CheckNamespace refuses what is neither a publisher's key in hex nor a name.
-func CheckNamespace(namespace string) error {
+// ParseNamespace returns a namespace as WatchOptions want it: nothing, a name, or a
+// publisher's key in hex, whose digits may be upper case. It refuses all else.
+func ParseNamespace(text string) (string, error) {
 	var key ledger.PublicKey
-	if key.UnmarshalText([]byte(namespace)) == nil {
-		return nil
+	if key.UnmarshalText([]byte(text)) == nil {
+		return key.String(), nil
 	}
-	return ledger.CheckName(namespace)
+	if text == "" {
+		return "", nil
+	}
+	return text, ledger.CheckName(text)
 }
 
 // within reports whether a record was announced in a namespace, or none is
