@@ -302,7 +302,10 @@ func (n *Node) fetchWhole(ctx context.Context, b *blobstore.Block, named []ledge
 	ctx, cancel := n.patient(ctx, b, custodyPatience)
 	defer cancel()
 	if _, err := n.fetchRows(ctx, t, b, supplies{first: n.sources(named)}, nil); err != nil {
-		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
+		return err
 	}
 	n.coding.Lock() // tables and bands take memory: one block at a time
 	defer n.coding.Unlock()

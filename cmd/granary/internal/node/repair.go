@@ -60,8 +60,8 @@ func (s share) Fetch(ctx context.Context, patience time.Duration) error {
 	defer cancel()
 	err = t.Fetch(limited, s.owed)
 	switch cause := context.Cause(limited); {
-	case err == nil:
-		return nil
+	case err == nil || cause == nil: // nil: the fetch failed by itself
+		return err
 	case errors.Is(cause, ErrStalled):
 		s.stall(s.block.ID(), true)
 		return fmt.Errorf("%w: %w", sampling.ErrGone, cause)
