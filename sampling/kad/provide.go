@@ -231,19 +231,29 @@ func (s *standing) settle(ctx context.Context) {
 		defer sub.Close()
 		changed = sub.Out()
 	}
-	for wait := firstSettle; ; wait = min(2*wait, renewInterval) {
+	wait := firstSettle
+	due := time.Now().Add(wait)
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			wait = firstSettle / 2
+			// Sooner, never later: addresses that change all the time must not put
+			// it off for ever.
+			wait = firstSettle
+			if soon := time.Now().Add(wait); soon.Before(due) {
+				due = soon
+			}
 			continue
-		case <-time.After(wait):
+		case <-time.After(time.Until(due)):
 		}
+		last := wait
+		wait = min(2*wait, renewInterval)
+		due = time.Now().Add(wait)
 		s.mu.Lock()
 		sweep, keys := s.sweep, slices.Concat(s.groups, s.ledger)
 		s.mu.Unlock()
-		if sweep == nil || len(keys) == 0 || wait == renewInterval {
+		if sweep == nil || len(keys) == 0 || last == renewInterval {
 			continue // not shown now, or left to the sweeper
 		}
 		if err := sweep.ProvideOnce(keys...); err != nil {
