@@ -68,8 +68,8 @@ func (h *Host) serve(s Service, busy []byte, answer answerer) {
 		}
 		defer h.work.Done()
 		if err := h.exchange(s, stream, busy, answer); err != nil {
+			h.counts.add(s.Protocol, "served", "dropped", 0) // before the peer can see it
 			_ = stream.Reset()
-			h.counts.add(s.Protocol, "served", "dropped", 0)
 			h.log.Debug("request dropped", "protocol", s.Protocol, "peer", stream.Conn().RemotePeer(), "err", err)
 			return
 		}
