@@ -103,7 +103,7 @@ type Client struct {
 	store  store
 	logger *slog.Logger
 
-	updating sync.Mutex // held by one Update at a time
+	updating chan struct{} // holds one while an Update is under way
 
 	mu      sync.Mutex
 	peers   []string         // guarded by mu: the best to ask first
@@ -112,7 +112,8 @@ type Client struct {
 	trusted *trusted         // guarded by mu: nil until the first Update; what it points to stays
 	forked  error            // guarded by mu: ErrForked once seen
 
-	sets map[uint64][]ledger.Validator // guarded by mu: validator sets that were proven, by number
+	sets   map[uint64][]ledger.Validator // guarded by mu: validator sets that were proven, by number
+	nonces map[ledger.PublicKey]uint64   // guarded by mu: the last that Transact signed with, by key
 }
 
 // Open returns a client that trusts what cfg says. It asks nobody yet: give it
@@ -127,9 +128,11 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, via: via, store: store{cfg.Dir},
-		logger: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		liars:  make(map[string]error),
-		sets:   make(map[uint64][]ledger.Validator),
+		logger:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		liars:    make(map[string]error),
+		updating: make(chan struct{}, 1),
+		nonces:   make(map[ledger.PublicKey]uint64),
+		sets:     make(map[uint64][]ledger.Validator),
 	}
 	var err error
 	if c.trusted, err = c.store.load(cfg.Genesis.ChainID); err != nil {

@@ -1,10 +1,12 @@
 package light
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
@@ -24,7 +26,7 @@ type DoubleSign struct {
 }
 
 // DoubleSigns returns which validators of now, and of the genesis, are known to
-// have signed twice, by height. It asks up to three providers. Each is proven, by
+// have signed twice, by height. It asks three providers at once. Each is proven, by
 // two signatures of that validator; that no other did is not.
 func (c *Client) DoubleSigns(ctx context.Context) ([]DoubleSign, error) {
 	set, _, err := c.Network(ctx)
@@ -35,17 +37,17 @@ func (c *Client) DoubleSigns(ctx context.Context) ([]DoubleSign, error) {
 	var out []DoubleSign
 	var failed error
 	answered := 0
-	for _, peer := range c.providers() {
-		if answered == wanted {
-			break
+	var mu sync.Mutex // guards out, failed and answered
+	c.several(ctx, func(asking context.Context, peer string) bool {
+		found, err := c.askTwice(asking, peer, known)
+		if err != nil && ctx.Err() == nil {
+			err = c.note(peer, err)
 		}
-		found, err := c.askTwice(ctx, peer, known)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+		mu.Lock()
+		defer mu.Unlock()
 		if err != nil {
-			failed = errors.Join(failed, c.note(peer, err))
-			continue
+			failed = errors.Join(failed, err)
+			return false
 		}
 		answered++
 		for _, d := range found {
@@ -53,9 +55,10 @@ func (c *Client) DoubleSigns(ctx context.Context) ([]DoubleSign, error) {
 				out = append(out, d)
 			}
 		}
-	}
+		return true
+	})
 	if answered == 0 {
-		return nil, failed
+		return nil, cmp.Or(ctx.Err(), failed, ErrUnreachable)
 	}
 	slices.SortFunc(out, func(a, b DoubleSign) int { return int(a.Height - b.Height) })
 	return out, nil

@@ -4,40 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"granary/ledger"
 )
 
-// Submit hands a transaction to up to three providers, so that none alone can
+// Submit hands a transaction to three providers at once, so that none alone can
 // keep it back. It returns nil once it waits at one of them, else a reason of
-// package ledger that one gave, else ErrUnreachable. Submitting again what waits
-// already does no harm.
+// package ledger that one gave, ErrNonce before others, else ErrUnreachable: then
+// one may have it all the same. Submitting again what waits already does no harm.
+//
+// ErrNonce may mean that this very transaction is in the log: see Transact.
 func (c *Client) Submit(ctx context.Context, raw []byte) error {
 	if _, err := ledger.ParseTx(raw); err != nil {
 		return err
 	}
-	accepted := 0
-	var refused, silent error
-	for _, peer := range c.providers() {
-		err := c.submit(ctx, peer, raw)
+	var mu sync.Mutex
+	accepted := false
+	var refused, silent error // guarded by mu, as accepted
+	c.several(ctx, func(asking context.Context, peer string) bool {
+		err := c.submit(asking, peer, raw)
+		unanswered := errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLying)
+		if unanswered && ctx.Err() == nil {
+			err = c.note(peer, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case err == nil:
-			if accepted++; accepted == wanted {
-				return nil
-			}
-		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrLying):
-			silent = errors.Join(silent, c.note(peer, err))
-		default:
+			accepted = true
+			return true
+		case unanswered:
+			silent = errors.Join(silent, err)
+		case refused == nil || errors.Is(err, ledger.ErrNonce):
 			refused = err
 		}
-	}
+		return false
+	})
 	switch {
-	case accepted > 0:
+	case accepted:
 		return nil
 	case refused != nil:
 		return refused
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case silent != nil:
 		return silent
 	}

@@ -15,8 +15,14 @@ import (
 	"granary/ledger"
 )
 
-// wanted is how many providers an Update hears.
-const wanted = 3
+const (
+	// wanted is how many providers an Update hears.
+	wanted = 3
+
+	// patience bounds the wait for the blocks between what is trusted and an
+	// answer: whoever makes up a height has a way to it that is long.
+	patience = 2 * callTimeout
+)
 
 // State says what the client makes of the ledger.
 type State string
@@ -48,8 +54,12 @@ type Status struct {
 // now, also together with an error: ErrStale, ErrForked, ErrCheckpoint, ErrClock,
 // ErrLying or ErrUnreachable, which leave what was trusted as it was.
 func (c *Client) Update(ctx context.Context) (Status, error) {
-	c.updating.Lock()
-	defer c.updating.Unlock()
+	select {
+	case c.updating <- struct{}{}:
+		defer func() { <-c.updating }()
+	case <-ctx.Done():
+		return c.status(Status{}, ctx.Err())
+	}
 	heard, err := c.update(ctx)
 	return c.status(heard, err)
 }
@@ -110,29 +120,17 @@ func (c *Client) update(ctx context.Context) (Status, error) {
 	return heard, c.trust(best)
 }
 
-// hear asks providers for their latest head until enough have answered, and
-// returns the answers, the highest first. Once one has, it waits for others no
-// longer than for one that is silent: many silent ones must not keep it.
+// hear asks providers for their latest head and returns the answers, the highest
+// first.
 func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 	var (
-		wg      sync.WaitGroup
 		mu      sync.Mutex
-		began   = time.Now()
 		order   = c.providers()
-		peers   = order  // guarded by mu: those not asked yet
 		answers []answer // guarded by mu
 		errs    error    // guarded by mu
 	)
-	askOne := func() (more bool) {
-		mu.Lock()
-		if len(peers) == 0 || len(answers) > 0 && time.Since(began) > callTimeout {
-			mu.Unlock()
-			return false
-		}
-		peer := peers[0]
-		peers = peers[1:]
-		mu.Unlock()
-		a, err := c.ask(ctx, peer, 0, from)
+	c.several(ctx, func(asking context.Context, peer string) bool {
+		a, err := c.ask(asking, peer, 0, from)
 		if err != nil && ctx.Err() == nil {
 			err = c.note(peer, err)
 		}
@@ -140,18 +138,11 @@ func (c *Client) hear(ctx context.Context, from uint64) ([]answer, error) {
 		defer mu.Unlock()
 		if err != nil {
 			errs = errors.Join(errs, err)
-			return true
+			return false
 		}
 		answers = append(answers, a)
-		return false
-	}
-	for range wanted { // each asks until it has an answer
-		wg.Go(func() {
-			for askOne() {
-			}
-		})
-	}
-	wg.Wait()
+		return true
+	})
 	switch {
 	case len(answers) > 0:
 		// The highest first; of equals that of the peer with the better
@@ -181,29 +172,63 @@ func (c *Client) behind(base *trusted, answers []answer) int64 {
 	return 0
 }
 
-// best returns the highest answer that verifies, or base if none is higher.
+// best returns the highest answer that verifies, or base if none is higher. Those
+// to which signatures lead directly go first. The others, for which one must ask
+// on, can wait for another Update while there is a fresh one of the former.
 func (c *Client) best(ctx context.Context, v verifier, base *trusted, answers []answer) (*trusted, error) {
+	var found *trusted
+	var far []answer // above what is found
 	var errs, future error
-	for _, a := range answers {
-		if a.block.Height <= base.block.Height {
-			return base, nil
-		}
+	try := func(a answer) error {
 		err := c.verify(ctx, v, base, a)
-		if err == nil {
-			return &trusted{block: a.block, head: a.head, peer: a.peer}, nil
-		}
 		switch {
+		case err == nil:
+			found = &trusted{block: a.block, head: a.head, peer: a.peer}
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return ctx.Err()
 		case stops(err):
-			return nil, err
+			return err
 		case errors.Is(err, ErrClock): // true as far as can be told, and of no use
 			future = err
 		default:
 			errs = errors.Join(errs, c.note(a.peer, err))
 		}
+		return nil
 	}
-	return nil, cmp.Or(future, errs)
+	for _, a := range answers { // the highest first
+		if found != nil {
+			break
+		}
+		if a.block.Height <= base.block.Height {
+			found = base
+			break
+		}
+		if errors.Is(v.link(base.block, a.block), errUnlinked) {
+			far = append(far, a)
+		} else if err := try(a); err != nil {
+			return nil, err
+		}
+	}
+	if near := found; near == nil || !c.fresh(near) {
+		for _, a := range far {
+			if err := try(a); err != nil {
+				return nil, err
+			}
+			if found != near {
+				break
+			}
+		}
+	}
+	if found == nil {
+		return nil, cmp.Or(future, errs)
+	}
+	return found, nil
+}
+
+// fresh reports whether what is trusted was signed less than two heartbeats ago.
+func (c *Client) fresh(t *trusted) bool {
+	signed, err := signedAt(t.block)
+	return err == nil && c.cfg.Now().Sub(signed) <= 2*c.cfg.Genesis.Params.Heartbeat
 }
 
 // stops reports errors that no other provider can help with.
@@ -229,12 +254,15 @@ func (c *Client) verify(ctx context.Context, v verifier, base *trusted, a answer
 }
 
 // follows checks by signatures that a provider's block follows from a trusted one.
+// If its provider does not show that within patience, that is silence.
 func (c *Client) follows(ctx context.Context, v verifier, from, to *types.LightBlock, peer string) error {
 	fetch := func(ctx context.Context, height int64) (*types.LightBlock, error) {
 		a, err := c.ask(ctx, peer, height, 0)
 		return a.block, err
 	}
-	if err := v.skip(ctx, from, to, fetch); err != nil {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := v.skip(waiting, from, to, fetch); err != nil {
 		return err
 	}
 	return checkSigned(c.cfg.Genesis.ChainID, to)

@@ -99,6 +99,9 @@ func (v verifier) skip(ctx context.Context, trusted, target *types.LightBlock, f
 		if err != nil {
 			return err
 		}
+		if err := ctx.Err(); err != nil {
+			return silence{err}
+		}
 		ahead = append(ahead, between)
 	}
 	return nil

@@ -69,14 +69,6 @@ func (n *Node) network(ctx context.Context) (NetworkStatus, error) {
 			return s, err
 		}
 	}
-	twice := map[ledger.PublicKey]int64{}
-	found, err := n.light.DoubleSigns(ctx)
-	if err != nil {
-		n.log.Debug("evidence of double signing not read", "err", err)
-	}
-	for _, d := range found { // by height
-		twice[d.Validator] = d.Height
-	}
 	names := map[ledger.PublicKey]string{}
 	for _, v := range set {
 		names[v.Consensus] = v.Name
@@ -86,8 +78,7 @@ func (n *Node) network(ctx context.Context) (NetworkStatus, error) {
 		}
 		s.Validators = append(s.Validators, ValidatorStatus{
 			Name: v.Name, Power: v.Power, Consensus: v.Consensus, Attest: v.Attest, Proof: v.Proof, Peer: id.String(),
-			You:         slices.ContainsFunc(own, func(k ed25519.PrivateKey) bool { return ledger.KeyOf(k) == v.Attest }),
-			SignedTwice: twice[v.Consensus],
+			You: slices.ContainsFunc(own, func(k ed25519.PrivateKey) bool { return ledger.KeyOf(k) == v.Attest }),
 		})
 	}
 	all, err := n.light.Proposals(ctx, set)
@@ -107,7 +98,29 @@ func (n *Node) network(ctx context.Context) (NetworkStatus, error) {
 		}
 		s.Proposals = append(s.Proposals, out)
 	}
+	n.markTwice(ctx, s.Validators)
 	return s, nil
+}
+
+// evidencePatience is how long evidence of double signing is waited for: the rest
+// is worth showing without it.
+const evidencePatience = 6 * time.Second
+
+// markTwice adds at which height validators signed twice, as far as providers have it.
+func (n *Node) markTwice(ctx context.Context, all []ValidatorStatus) {
+	ctx, cancel := context.WithTimeout(ctx, evidencePatience)
+	defer cancel()
+	found, err := n.light.DoubleSigns(ctx)
+	if err != nil {
+		n.log.Debug("evidence of double signing not read", "err", err)
+	}
+	for _, d := range found { // by height
+		for i := range all {
+			if all[i].Consensus == d.Validator {
+				all[i].SignedTwice = d.Height
+			}
+		}
+	}
 }
 
 // Describe says in words what a change would do, where names are those of

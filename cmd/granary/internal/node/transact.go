@@ -11,33 +11,16 @@ import (
 	"granary/ledger/light"
 )
 
-// maxAhead is how many transactions of ours may wait while we sign another.
-const maxAhead = 16
-
-// submit signs a transaction by key, which pays what it costs now, with the first
-// nonce that is free, and hands it to the ledger, which the caller has updated. It
-// returns it with the payment, and as it travels.
+// submit signs a transaction by key, which pays what it costs now, and hands it to
+// the ledger, which the caller has updated. It returns it with the payment, and as
+// it travels. It returns ErrNotCommitted if it cannot tell whether the ledger gets
+// it.
 func (n *Node) submit(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx) (ledger.Tx, []byte, error) {
-	account, err := n.light.Account(ctx, ledger.KeyOf(key))
-	if err != nil {
-		return tx, nil, fmt.Errorf("read own account: %w", err)
+	tx, raw, err := n.light.Transact(ctx, key, tx)
+	if errors.Is(err, light.ErrUnsure) {
+		err = fmt.Errorf("%w: %w", ErrNotCommitted, err)
 	}
-	params, err := n.light.Params(ctx)
-	if err != nil {
-		return tx, nil, fmt.Errorf("read prices: %w", err)
-	}
-	tx.Pay = params.Price(tx)
-	// What waits for a height is not in the account yet: the next nonces may be taken.
-	for nonce := account.Nonce + 1; ; nonce++ {
-		raw, err := ledger.Sign(n.cfg.Genesis.ChainID, key, nonce, tx)
-		if err != nil {
-			return tx, nil, fmt.Errorf("sign %s: %w", tx.Kind, err)
-		}
-		err = n.light.Submit(ctx, raw)
-		if !errors.Is(err, ledger.ErrNonce) || nonce == account.Nonce+maxAhead {
-			return tx, raw, err
-		}
-	}
+	return tx, raw, err
 }
 
 // commit submits a transaction and waits until it is in the log, at most

@@ -1,0 +1,132 @@
+package light
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"granary/ledger"
+)
+
+// ErrUnsure reports a transaction that was handed over, of which the verified log
+// does not tell yet whether it has it. It may still get there: to sign the same
+// again could do it twice.
+var ErrUnsure = errors.New("the transaction may still get into the ledger")
+
+const (
+	// maxAhead is how many transactions of a key may wait while we sign another.
+	maxAhead = 16
+
+	// settlePause is how often the log is looked at while a nonce is in doubt.
+	settlePause = 200 * time.Millisecond
+)
+
+// Transact signs tx by key, which pays what it costs now, with a nonce that is
+// free, and hands it to the ledger; Update goes before. It returns it with the
+// payment, and as it travels.
+//
+// No provider's word makes it sign another copy: it does so only if the verified
+// log shows that another transaction has used the nonce. Until the log tells, at
+// most until ctx ends, it waits and submits the same again; then it returns
+// ErrUnsure. Otherwise it returns what Submit does.
+func (c *Client) Transact(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx) (ledger.Tx, []byte, error) {
+	// A nonce that the account has not used by now can be used from here on only.
+	head, _ := c.Head()
+	account, err := c.Account(ctx, ledger.KeyOf(key))
+	if err != nil {
+		return tx, nil, fmt.Errorf("read own account: %w", err)
+	}
+	params, err := c.Params(ctx)
+	if err != nil {
+		return tx, nil, fmt.Errorf("read prices: %w", err)
+	}
+	tx.Pay = params.Price(tx)
+	for range maxAhead {
+		nonce := c.nextNonce(ledger.KeyOf(key), account.Nonce)
+		raw, err := ledger.Sign(c.cfg.Genesis.ChainID, key, nonce, tx)
+		if err != nil {
+			return tx, nil, fmt.Errorf("sign %s: %w", tx.Kind, err)
+		}
+		taken, err := c.settle(ctx, head.Size, raw)
+		if err != nil || !taken {
+			return tx, raw, err
+		}
+	}
+	return tx, nil, fmt.Errorf("%w: others use this key's nonces as fast", ledger.ErrWaiting)
+}
+
+// nextNonce returns the nonce for another transaction of a key, whose account has
+// used those up to used: one that this client has not signed with before, since
+// what waits for a height is not in the account yet.
+func (c *Client) nextNonce(who ledger.PublicKey, used uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, signed := c.nonces[who]
+	if !signed || last < used || last >= used+maxAhead { // so many got lost: their nonces are free again
+		last = used
+	}
+	c.nonces[who] = last + 1
+	return last + 1
+}
+
+// settle submits a transaction until a provider accepts it, refuses it for good,
+// or it is in the log. It reports whether the log has another one with its nonce,
+// in entry number from or later.
+func (c *Client) settle(ctx context.Context, from uint64, raw []byte) (taken bool, err error) {
+	tx, err := ledger.ParseTx(raw)
+	if err != nil {
+		return false, err
+	}
+	doubt := c.Submit(ctx, raw)
+	for tried := int64(0); ; {
+		if !doubtful(doubt) {
+			return false, doubt
+		}
+		if _, err := c.Update(ctx); stops(err) {
+			return false, fmt.Errorf("%w: %w", ErrUnsure, err)
+		}
+		var found *ledger.Tx
+		if from, found, err = c.nonceUsed(ctx, from, tx); err == nil && found != nil {
+			return !bytes.Equal(found.Encode(), raw), nil
+		}
+		if pause(ctx, settlePause) != nil {
+			return false, fmt.Errorf("%w: %v", ErrUnsure, doubt)
+		}
+		// What used the nonce at a provider, and waited, may have been dropped there.
+		if _, height := c.Head(); err == nil && height != tried {
+			tried = height
+			doubt = c.Submit(ctx, raw)
+		}
+	}
+}
+
+// doubtful reports what Submit may return of a transaction that gets there.
+func doubtful(err error) bool {
+	for _, d := range []error{ledger.ErrNonce, ErrUnreachable, ErrLying, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// nonceUsed looks in the verified log, from entry number from on, for the
+// transaction that has the sender and the nonce of tx. It returns where to look on.
+func (c *Client) nonceUsed(ctx context.Context, from uint64, tx ledger.Tx) (next uint64, found *ledger.Tx, err error) {
+	for head, _ := c.Head(); from < head.Size; {
+		entries, err := c.Entries(ctx, from, MaxEntries)
+		if err != nil {
+			return from, nil, err
+		}
+		for _, e := range entries {
+			if e.Kind == ledger.EntryTx && e.Tx.Sender == tx.Sender && e.Tx.Nonce == tx.Nonce {
+				return from, &e.Tx, nil
+			}
+			from++
+		}
+	}
+	return from, nil, nil
+}
