@@ -21,7 +21,7 @@ const (
 
 	// patience bounds the wait for the blocks between what is trusted and an
 	// answer: whoever makes up a height has a way to it that is long.
-	patience = 2 * callTimeout
+	patience = 5 * callTimeout
 )
 
 // State says what the client makes of the ledger.
