@@ -23,6 +23,7 @@ const (
 	webRun     = 4 << 20 // bytes asked of a web seed at a time
 	webCommits = 8       // pieces being committed at once, which share fsyncs
 	webRetry   = 5 * time.Second
+	webRetries = time.Minute // the longest pause, after failures in a row
 )
 
 // errWebLies reports that a web seed has other bytes than the block's.
@@ -30,6 +31,9 @@ var errWebLies = errors.New("web seed has other bytes")
 
 // errWebLacks reports that a web seed does not have the content.
 var errWebLacks = errors.New("web seed does not have it")
+
+// errWebStore reports that what came from a web seed cannot be stored.
+var errWebStore = errors.New("not stored")
 
 // webSeed is a folder on a web server that has the content of blocks (BEP 19):
 // at NAME/NAME, as a stock client stores it, or at NAME, as it was published. It
@@ -39,7 +43,7 @@ type webSeed struct {
 	http  *http.Client
 	block *blobstore.Block
 	after time.Duration // the head start of peers
-	again time.Duration // before a server that failed is asked again
+	again time.Duration // before a server that failed is asked again; doubled each time
 	log   *slog.Logger
 
 	mu   sync.Mutex
@@ -60,10 +64,10 @@ func CheckWebSeed(base string) error {
 
 // run fetches content pieces while what peers offer is too little, until k rows
 // are at hand: then it returns nil. It gives up on a server that lacks the
-// content, or lies.
+// content, or lies, and when nothing can be stored.
 func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 	g := w.block.Geometry()
-	pause := w.after
+	pause, again := w.after, w.again
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,14 +86,27 @@ func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, errWebStore):
+			return err
 		case errors.Is(err, errWebLies), errors.Is(err, errWebLacks):
-			w.log.Warn("web seed given up", "url", w.base, "block", w.block.ID().Short(), "err", err)
+			w.log.Warn("web seed given up", "host", w.host(), "block", w.block.ID().Short(), "err", err)
 			return err
 		case err != nil:
-			w.log.Debug("web seed failed", "url", w.base, "block", w.block.ID().Short(), "err", err)
-			pause = w.again
+			w.log.Debug("web seed failed", "host", w.host(), "block", w.block.ID().Short(), "err", err)
+			pause, again = again, min(2*again, webRetries)
+		default:
+			again = w.again
 		}
 	}
+}
+
+// host is what logs may have of the URL: there can be a password before it.
+func (w *webSeed) host() string {
+	u, err := url.Parse(w.base)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // choose picks the last run of content pieces that nobody else has; rows asked
@@ -128,6 +145,9 @@ func (w *webSeed) get(ctx context.Context, address string, first, end int) error
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
 	req.Header.Set("User-Agent", "granary")
 	res, err := w.http.Do(req)
+	if err != nil && res != nil { // a redirect, which is not followed; its body is closed
+		return fmt.Errorf("%w: %s", errWebLacks, res.Status)
+	}
 	if err != nil {
 		return err
 	}
@@ -194,7 +214,11 @@ func (w *webSeed) commit(ctx context.Context, piece int, data []byte) error {
 	const tries = 3
 	var err error
 	for range tries {
-		if _, err = w.block.WritePieceAt(piece, data, 0); err == nil {
+		_, err = w.block.WritePieceAt(piece, data, 0)
+		if err != nil && !w.block.Has(piece) {
+			return fmt.Errorf("%w: %w", errWebStore, err)
+		}
+		if err == nil {
 			err = w.block.CommitPiece(ctx, piece)
 		}
 		if err == nil || w.block.Has(piece) {
@@ -205,15 +229,18 @@ func (w *webSeed) commit(ctx context.Context, piece int, data []byte) error {
 }
 
 // webSeeds runs a webSeed for each that the owner named, in wg; enough is called
-// once k rows are at hand. read tells how many bytes came, when all have ended.
+// once k rows are at hand, or with the error when nothing can be stored. read tells how many bytes came, when all have ended.
 func (n *Node) webSeeds(ctx context.Context, wg *sync.WaitGroup, b *blobstore.Block, offered func() swarm.Status, enough context.CancelCauseFunc) (read func() int64) {
 	var all []*webSeed
 	for _, base := range n.cfg.WebSeeds {
 		w := &webSeed{base: base, http: n.swarm.HTTP(), block: b, after: gatherAfter, again: webRetry, log: n.log}
 		all = append(all, w)
 		wg.Go(func() {
-			if w.run(ctx, offered) == nil {
+			switch err := w.run(ctx, offered); {
+			case err == nil:
 				enough(errEnough)
+			case errors.Is(err, errWebStore):
+				enough(err)
 			}
 		})
 	}

@@ -35,6 +35,17 @@ func folder(t *testing.T, files map[string][]byte) http.Handler {
 	return http.FileServer(http.Dir(dir))
 }
 
+// redirected is h, but path lies elsewhere.
+func redirected(path string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 func fetchFromWeb(t *testing.T, h http.Handler, b *blobstore.Block, st swarm.Status) (int64, error) {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -50,8 +61,9 @@ func TestContentComesFromAWebSeed(t *testing.T) {
 		padded := make([]byte, whole.Geometry().PaddedLength())
 		copy(padded, content)
 		for name, h := range map[string]http.Handler{
-			"as published":       folder(t, map[string][]byte{"block": content}),
-			"as a client has it": folder(t, map[string][]byte{"block/block": padded}),
+			"as published":                          folder(t, map[string][]byte{"block": content}),
+			"as a client has it":                    folder(t, map[string][]byte{"block/block": padded}),
+			"redirected from where a client has it": redirected("/block/block", folder(t, map[string][]byte{"block": content})),
 			"without ranges": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/block" {
 					http.NotFound(w, r)
@@ -153,6 +165,26 @@ func TestAWebSeedThatFailsIsAskedAgain(t *testing.T) {
 	}), empty, swarm.Status{})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAFullStoreIsNotTheWebSeedsFault(t *testing.T) {
+	content, whole, _ := publishedBlock(t, 40)
+	store, err := blobstore.Open(t.Context(), t.TempDir(), blobstore.Config{Quota: 20 * erasure.RowSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b, err := store.Put(t.Context(), whole.Bundle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetchFromWeb(t, folder(t, map[string][]byte{"block": content}), b, swarm.Status{}); !errors.Is(err, blobstore.ErrQuota) {
+		t.Errorf("got %v, want ErrQuota", err)
 	}
 }
 
