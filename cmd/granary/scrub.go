@@ -36,8 +36,10 @@ what it finds. Interrupted scrubs go on where they stopped.
 --report writes what was found and done to a file, block by block, with what the
 home holds of each and why; with --holders also who else says that they hold it.
 
-Exit status: 0 all good, or repaired; 3 some blocks stay damaged; 1 the home has
-no such block; 8 another process has the home; 64 REF or FILE refused; 130 interrupted.`,
+Exit status: 0 all good, or repaired; 3 some blocks stay damaged; 5 none is known
+to be, and some could not be looked at; 75 the disk is full or the index cannot be
+written; 1 the home has no such block; 8 another process has the home; 64 REF or
+FILE refused; 130 interrupted.`,
 		Example: "  granary scrub --repair --rate 50MB --report scrub.json",
 		GroupID: "blocks",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -115,10 +117,17 @@ func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, f
 		fmt.Fprintf(w, "%d blocks, %s in %v: %d pieces damaged, %d repaired, %d left\n",
 			sum.Blocks, humanize.IBytes(uint64(sum.Bytes)), took, sum.Bad, sum.Repaired, sum.Lost)
 	})
-	if err != nil || sum.Damaged == 0 {
+	if err != nil {
 		return err
 	}
+	if sum.Unchecked > 0 {
+		a.ui.Note("%d blocks could not be looked at, for the reasons above: mend those, and scrub again", sum.Unchecked)
+	}
 	switch {
+	case sum.Damaged == 0 && sum.Unchecked > 0:
+		return exit.Code(exit.Inconclusive)
+	case sum.Damaged == 0:
+		return nil
 	case !opt.Repair:
 		a.ui.Note("%d blocks are damaged: `granary scrub --repair` rebuilds or fetches what it can", sum.Damaged)
 	case alone:
@@ -131,7 +140,7 @@ func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, f
 
 // scrubLine tells people how one block is.
 func scrubLine(r node.ScrubResult) string {
-	line := fmt.Sprintf("%.16s  %-8s  %d pieces, %s", r.ID, r.State, r.Pieces, humanize.IBytes(uint64(r.Bytes)))
+	line := fmt.Sprintf("%.16s  %-9s  %d pieces, %s", r.ID, r.State, r.Pieces, humanize.IBytes(uint64(r.Bytes)))
 	if r.Bad > 0 {
 		line += fmt.Sprintf("; %d damaged, %d repaired, %d left", r.Bad, r.Repaired, r.Lost)
 	}

@@ -26,7 +26,7 @@ type ScrubOptions struct {
 type ScrubResult struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name,omitempty"`
-	State    string   `json:"state"` // "good", "repaired" or "damaged"
+	State    string   `json:"state"` // "good", "repaired", "damaged" or "unchecked"
 	Pieces   int      `json:"pieces_checked"`
 	Bytes    int64    `json:"bytes_checked"`
 	Bad      int      `json:"pieces_bad"` // damaged, those found by earlier scrubs included
@@ -42,24 +42,30 @@ const (
 	scrubGood     = "good"
 	scrubRepaired = "repaired"
 	scrubDamaged  = "damaged"
+
+	scrubUnchecked = "unchecked" // nothing bad is known, and not all was looked at: something else was in the way
 )
 
 // ScrubSummary adds up what a scrub found.
 type ScrubSummary struct {
-	Blocks   int   `json:"blocks"`
-	Damaged  int   `json:"blocks_damaged"` // that stay so
-	Pieces   int   `json:"pieces_checked"`
-	Bytes    int64 `json:"bytes_checked"`
-	Bad      int   `json:"pieces_bad"`
-	Repaired int   `json:"pieces_repaired"`
-	Lost     int   `json:"pieces_lost"`
-	TookMS   int64 `json:"took_ms"`
+	Blocks    int   `json:"blocks"`
+	Damaged   int   `json:"blocks_damaged"`   // that stay so
+	Unchecked int   `json:"blocks_unchecked"` // that could not be looked at whole, and are not known to be damaged
+	Pieces    int   `json:"pieces_checked"`
+	Bytes     int64 `json:"bytes_checked"`
+	Bad       int   `json:"pieces_bad"`
+	Repaired  int   `json:"pieces_repaired"`
+	Lost      int   `json:"pieces_lost"`
+	TookMS    int64 `json:"took_ms"`
 }
 
 func (s *ScrubSummary) add(r ScrubResult) {
 	s.Blocks++
-	if r.State == scrubDamaged {
+	switch r.State {
+	case scrubDamaged:
 		s.Damaged++
+	case scrubUnchecked:
+		s.Unchecked++
 	}
 	s.Pieces += r.Pieces
 	s.Bytes += r.Bytes
@@ -70,7 +76,8 @@ func (s *ScrubSummary) add(r ScrubResult) {
 
 // Scrub checks what the home holds, piece by piece, and repairs what it can
 // from good rows that are here. visit is told of each block when it is done. The
-// error is that of ctx or of a reference; a damaged block is none.
+// error is that of ctx or of a reference, or that what is found cannot be kept
+// (blobstore.ErrDiskFull, blobstore.ErrFailed); a damaged block is none.
 func (s *Shelf) Scrub(ctx context.Context, opt ScrubOptions, report Report, visit func(ScrubResult)) (ScrubSummary, error) {
 	return (&scrub{Shelf: s, opt: opt, report: report}).run(ctx, visit)
 }
@@ -98,7 +105,7 @@ func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (ScrubSummary,
 		return sum, err
 	}
 	for _, id := range ids {
-		r := s.one(ctx, id)
+		r, err := s.one(ctx, id)
 		if ctx.Err() != nil {
 			return sum, ctx.Err()
 		}
@@ -107,6 +114,9 @@ func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (ScrubSummary,
 		}
 		sum.add(r)
 		visit(r)
+		if err != nil {
+			return sum, err
+		}
 	}
 	sum.TookMS = time.Since(began).Milliseconds()
 	return sum, nil
@@ -146,11 +156,14 @@ func (s *scrub) targets() ([]erasure.ID, error) {
 	return ids, nil
 }
 
-// one scrubs a block.
-func (s *scrub) one(ctx context.Context, id erasure.ID) ScrubResult {
+// one scrubs a block. The error ends the run: what is found cannot be kept.
+func (s *scrub) one(ctx context.Context, id erasure.ID) (r ScrubResult, end error) {
 	began := time.Now()
-	r := ScrubResult{ID: id.String(), State: scrubGood}
+	r = ScrubResult{ID: id.String(), State: scrubGood}
 	b, err := s.check(ctx, id, &r)
+	if errors.Is(err, blobstore.ErrDiskFull) || errors.Is(err, blobstore.ErrFailed) {
+		end = err
+	}
 	if b != nil {
 		r.Bad = b.Quarantined().Count()
 		r.Lost = r.Bad
@@ -162,16 +175,26 @@ func (s *scrub) one(ctx context.Context, id erasure.ID) ScrubResult {
 		}
 		r.Repaired = r.Bad - r.Lost
 	}
+	if err != nil {
+		r.Err = err.Error()
+	}
 	switch {
-	case err != nil:
-		r.State, r.Err = scrubDamaged, err.Error()
-	case r.Lost > 0:
+	case r.Lost > 0 || isDamage(err):
 		r.State = scrubDamaged
+	case err != nil:
+		r.State = scrubUnchecked
 	case r.Bad > 0 || len(r.Mended) > 0:
 		r.State = scrubRepaired
 	}
 	r.TookMS = time.Since(began).Milliseconds()
-	return r
+	return r, end
+}
+
+// isDamage reports whether err says that a block is bad, and not that something
+// else, such as too many open files, was in the way of looking.
+func isDamage(err error) bool {
+	_, wrong := errors.AsType[*blobstore.PieceError](err)
+	return wrong || errors.Is(err, blobstore.ErrDamaged)
 }
 
 // check scrubs a block's files, after its description was asked of others if it

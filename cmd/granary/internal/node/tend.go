@@ -43,8 +43,12 @@ func (n *Node) tend(ctx context.Context) {
 			continue
 		}
 		s := scrub{Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}, pace: pace}
-		if r := s.one(ctx, b.ID()); r.State != scrubGood && ctx.Err() == nil {
-			n.log.Error("scrub found damage", "block", b.ID().Short(), "bad", r.Bad, "repaired", r.Repaired, "lost", r.Lost, "err", r.Err)
+		if r, _ := s.one(ctx, b.ID()); r.State != scrubGood && ctx.Err() == nil {
+			what := "scrub found damage"
+			if r.State == scrubUnchecked {
+				what = "scrub could not look at the block"
+			}
+			n.log.Error(what, "block", b.ID().Short(), "bad", r.Bad, "repaired", r.Repaired, "lost", r.Lost, "err", r.Err)
 			n.postpone(b.ID())
 		}
 	}
@@ -54,7 +58,7 @@ func (n *Node) tend(ctx context.Context) {
 func (n *Node) mend(ctx context.Context) {
 	s := scrub{Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}}
 	for id := range n.store.Damaged() {
-		if r := s.one(ctx, id); ctx.Err() == nil {
+		if r, _ := s.one(ctx, id); ctx.Err() == nil {
 			n.log.Warn("damaged block looked at again", "block", id.Short(), "state", r.State, "err", r.Err)
 		}
 	}
