@@ -188,8 +188,7 @@ func (n *Node) label(ctx context.Context, b *blobstore.Block) bool {
 // giveUp stops serving a denied block, and deletes it unless the home's owner
 // published or pinned it: that is for the owner to do.
 func (n *Node) giveUp(ctx context.Context, b *blobstore.Block) error {
-	n.swarm.Remove(b.ID())
-	n.host.StopProvidingBlock(b.ID())
+	n.stopServing(b.ID())
 	if own := Reason(b.Note(noteOwn)); own == ReasonPublished || own == ReasonPinned {
 		return nil
 	}

@@ -21,6 +21,19 @@ func NewOnDemand(ctx context.Context, stay time.Duration) OnDemand {
 	return OnDemand{d}
 }
 
+// Work computes what is ordered until the context ends.
+func (o OnDemand) Work() { o.d.work() }
+
+// Order has parity of b computed, as /granary/row does, or reports that too many
+// blocks wait.
+func (o OnDemand) Order(b *blobstore.Block) bool { return o.d.order(b, parityOrders) != nil }
+
+// OrderRead has it computed as a BitTorrent read does.
+func (o OnDemand) OrderRead(b *blobstore.Block) bool { return o.d.order(b, parityReadOrders) != nil }
+
+// SendAway lets nobody wait for parity of a block.
+func (o OnDemand) SendAway(id erasure.ID) { o.d.sendAway(id) }
+
 // Face returns b as others see it.
 func (o OnDemand) Face(b *blobstore.Block) swarm.Block { return face{b, o.d} }
 

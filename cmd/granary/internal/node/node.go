@@ -239,6 +239,7 @@ func (n *Node) resume() error {
 	}
 	if n.parity != nil {
 		n.background(n.dropParity)
+		n.background(func(context.Context) { n.parity.work() })
 	}
 	n.background(n.watchClock)
 	n.background(n.watchDenied)
@@ -253,9 +254,11 @@ func (n *Node) resume() error {
 // blocks, unless we are here only for one command.
 func (n *Node) seed(b *blobstore.Block) error {
 	if n.denies(b) {
-		n.swarm.Remove(b.ID())
-		n.host.StopProvidingBlock(b.ID())
+		n.stopServing(b.ID())
 		return nil
+	}
+	if n.parity != nil {
+		n.parity.serve(b.ID())
 	}
 	n.swarm.Offer(b.ID(), n.face(b))
 	n.provide(b)
@@ -302,7 +305,15 @@ func (n *Node) Close() error {
 
 // Remove stops serving a block and deletes its bytes.
 func (n *Node) Remove(ctx context.Context, id erasure.ID) error {
+	n.stopServing(id)
+	return n.Delete(ctx, id)
+}
+
+// stopServing lets nobody have a block any more, nor wait for its parity.
+func (n *Node) stopServing(id erasure.ID) {
+	if n.parity != nil {
+		n.parity.sendAway(id) // before swarm.Remove, which waits for reads
+	}
 	n.swarm.Remove(id)
 	n.host.StopProvidingBlock(id)
-	return n.Delete(ctx, id)
 }

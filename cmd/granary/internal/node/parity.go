@@ -45,20 +45,21 @@ type onDemand struct {
 	log    *slog.Logger
 	stay   time.Duration // parityStay
 
-	turn chan struct{} // one slot: its holder computes
-	free time.Time     // of whoever has the turn: not to be used before
+	queue chan *parityOrder // what work takes, in turn; sent to with mu held
 
 	mu       sync.Mutex
-	since    map[erasure.ID]time.Time // guarded by mu: when parity was computed or, before that, first asked for
-	refused  map[erasure.ID]time.Time // guarded by mu: until when it is not to be had
-	computed int64                    // guarded by mu: blocks whose parity was, since the start
-	took     time.Duration            // guarded by mu: for that
+	orders   map[erasure.ID]*parityOrder // guarded by mu: those that have not ended
+	since    map[erasure.ID]time.Time    // guarded by mu: when parity was computed or, before that, first asked for
+	refused  map[erasure.ID]time.Time    // guarded by mu: until when it is not to be had
+	away     map[erasure.ID]bool         // guarded by mu: no more served
+	computed int64                       // guarded by mu: blocks whose parity was, since the start
+	took     time.Duration               // guarded by mu: for that
 }
 
 func newOnDemand(ctx context.Context, coding *sync.Mutex, log *slog.Logger) *onDemand {
 	return &onDemand{
-		ctx: ctx, coding: coding, log: log, stay: parityStay, turn: make(chan struct{}, 1),
-		since: map[erasure.ID]time.Time{}, refused: map[erasure.ID]time.Time{},
+		ctx: ctx, coding: coding, log: log, stay: parityStay, queue: make(chan *parityOrder, parityOrders),
+		orders: map[erasure.ID]*parityOrder{}, since: map[erasure.ID]time.Time{}, refused: map[erasure.ID]time.Time{}, away: map[erasure.ID]bool{},
 	}
 }
 
@@ -83,9 +84,14 @@ func (f face) can(piece int) bool {
 	if piece < f.Geometry().FilePieces() || !f.HasContent() {
 		return false
 	}
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	return !time.Now().Before(f.d.refused[f.ID()])
+	return !f.d.refuses(f.ID())
+}
+
+// refuses reports whether parity of a block is not to be had now.
+func (d *onDemand) refuses(id erasure.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.away[id] || time.Now().Before(d.refused[id])
 }
 
 // Has reports whether piece is held or can be computed.
@@ -105,7 +111,7 @@ func (f face) Held() erasure.PieceSet {
 // ReadPieceAt reads from a piece, after its parity was computed if need be.
 func (f face) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
 	if f.missing(piece) {
-		if err := f.d.compute(f.Block); err != nil {
+		if err := f.d.compute(f.Block, parityReadOrders); err != nil {
 			return 0, fmt.Errorf("piece %d of %s: %w", piece, f.ID().Short(), err)
 		}
 	}
@@ -124,47 +130,6 @@ func (f face) missing(piece int) bool {
 	}
 	f.d.mu.Unlock()
 	return !f.Block.Has(piece) && f.can(piece)
-}
-
-// compute makes b whole, when it is its turn.
-func (d *onDemand) compute(b *blobstore.Block) error {
-	ctx, cancel := context.WithTimeout(d.ctx, parityPatience)
-	defer cancel()
-	select {
-	case d.turn <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("%w: others come first", errParity)
-	}
-	defer func() { <-d.turn }()
-	if b.Whole() { // somebody asked at the same time
-		return nil
-	}
-	select {
-	case <-time.After(time.Until(d.free)):
-	case <-ctx.Done():
-		return fmt.Errorf("%w: others came first", errParity)
-	}
-	d.coding.Lock()
-	began := time.Now()
-	err := b.Complete(d.ctx, nil) // not ctx: what was begun is worth ending
-	took := time.Since(began)
-	d.coding.Unlock()
-	d.mu.Lock()
-	if err == nil {
-		d.computed++
-		d.took += took
-		d.since[b.ID()] = time.Now()
-	} else if d.ctx.Err() == nil {
-		d.refused[b.ID()] = time.Now().Add(parityRetry)
-	}
-	d.mu.Unlock()
-	d.free = time.Now().Add(parityRest * took)
-	if err != nil {
-		d.log.Warn("parity not computed", "block", b.ID().Short(), "err", err)
-		return fmt.Errorf("%w: %w", errParity, err)
-	}
-	d.log.Info("parity computed", "block", b.ID().Short(), "dur", took)
-	return nil
 }
 
 // drop drops the parity of b that is not in keep, unless it was computed of late
@@ -215,6 +180,7 @@ func (d *onDemand) forget(but []*blobstore.Block) {
 	defer d.mu.Unlock()
 	maps.DeleteFunc(d.since, gone)
 	maps.DeleteFunc(d.refused, gone)
+	maps.DeleteFunc(d.away, func(id erasure.ID, _ bool) bool { return !here[id] })
 }
 
 // spareParity drops parity that can be computed again, until need bytes are
@@ -274,14 +240,6 @@ func (d *onDemand) wasRefused(id erasure.ID) bool {
 		delete(d.refused, id)
 	}
 	return ok
-}
-
-// orderParity has the parity of b computed, if nobody is at that, for whoever
-// will ask again.
-func (n *Node) orderParity(b *blobstore.Block) {
-	if len(n.parity.turn) == 0 {
-		n.background(func(context.Context) { _ = n.parity.compute(b) }) // logged there
-	}
 }
 
 func (n *Node) isServedAnyway(id erasure.ID) bool {

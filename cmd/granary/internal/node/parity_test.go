@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,17 @@ func parityOf(g erasure.Geometry) erasure.PieceSet {
 	return s
 }
 
+// working computes parity until the test ends.
+func working(t *testing.T, stay time.Duration) node.OnDemand {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	d := node.NewOnDemand(ctx, stay)
+	var work sync.WaitGroup
+	work.Go(d.Work)
+	t.Cleanup(func() { cancel(); work.Wait() })
+	return d
+}
+
 func TestParityIsComputedForWhoAsks(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -41,7 +53,7 @@ func TestParityIsComputedForWhoAsks(t *testing.T) {
 	g := lean.Geometry()
 	owed := erasure.NewPieceSet(g.Pieces())
 	owed.Add(g.FilePieces() + 7)
-	d := node.NewOnDemand(ctx, 0)
+	d := working(t, 0)
 	full := lean.Bytes()
 	if err := d.Drop(ctx, lean, owed); err != nil {
 		t.Fatal(err)
@@ -91,7 +103,7 @@ func TestOnlyWhatCanBeComputedIsClaimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := b.Geometry()
-	d := node.NewOnDemand(ctx, 0)
+	d := working(t, 0)
 	if err := d.Drop(ctx, b, erasure.NewPieceSet(g.Pieces())); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +176,7 @@ func readLast(t *testing.T, d node.OnDemand, b *blobstore.Block) {
 }
 
 func TestReadersDoNotKeepParity(t *testing.T) {
-	d := node.NewOnDemand(t.Context(), time.Hour)
+	d := working(t, time.Hour)
 	_, b := leanBlock(t, d)
 	none := erasure.NewPieceSet(b.Geometry().Pieces())
 	for range 2 {
@@ -181,7 +193,7 @@ func TestReadersDoNotKeepParity(t *testing.T) {
 }
 
 func TestComputedParityMakesRoom(t *testing.T) {
-	d := node.NewOnDemand(t.Context(), time.Hour)
+	d := working(t, time.Hour)
 	store, b := leanBlock(t, d)
 	room, err := store.Free()
 	if err != nil {
@@ -196,5 +208,68 @@ func TestComputedParityMakesRoom(t *testing.T) {
 	}
 	if err := d.MakeRoom(t.Context(), store, room+1); !errors.Is(err, blobstore.ErrQuota) || !b.HasContent() {
 		t.Errorf("got %v, want ErrQuota and the content kept", err)
+	}
+}
+
+func TestOrdersOfParityTakeTurns(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	d := node.NewOnDemand(ctx, time.Hour) // nobody works yet
+	defer cancel()
+	store := openStore(t)
+	var blocks []*blobstore.Block
+	for i := range 18 {
+		b, err := store.Import(t.Context(), "block", bytes.NewReader([]byte{byte(i)}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Drop(t.Context(), b, erasure.NewPieceSet(b.Geometry().Pieces())); err != nil {
+			t.Fatal(err)
+		}
+		blocks = append(blocks, b)
+	}
+	reads, rows := 0, 0
+	for _, b := range blocks {
+		for range 3 { // a block takes one place
+			if d.OrderRead(b) {
+				reads++
+			}
+		}
+	}
+	for _, b := range blocks[8:] {
+		if d.Order(b) {
+			rows++
+		}
+	}
+	if reads != 3*8 || rows != 8 {
+		t.Fatalf("%d reads and %d rows are ordered, want 24 of 8 blocks and 8 more", reads, rows)
+	}
+	var work sync.WaitGroup
+	work.Go(d.Work)
+	defer work.Wait()
+	defer cancel()
+	for end := time.Now().Add(time.Minute); !blocks[15].Whole() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	for i, b := range blocks {
+		if want := i < 16; b.Whole() != want {
+			t.Errorf("block %d: whole %t, want %t", i, b.Whole(), want)
+		}
+	}
+}
+
+func TestWhoWaitsForParityIsSentAway(t *testing.T) {
+	d := node.NewOnDemand(t.Context(), time.Hour) // and nobody works
+	_, b := leanBlock(t, d)
+	if !d.Order(b) {
+		t.Fatal("not ordered")
+	}
+	got := make(chan error)
+	go func() {
+		_, err := d.Face(b).ReadPieceAt(b.Geometry().Pieces()-1, make([]byte, 1), 0)
+		got <- err
+	}()
+	d.SendAway(b.ID())
+	if err := <-got; err == nil {
+		t.Error("parity is read that nobody computed")
 	}
 }
