@@ -36,17 +36,15 @@ func (p pass) encode() []byte {
 	return binary.LittleEndian.AppendUint32(b, uint32(p.next))
 }
 
-// parsePass reads what encode wrote. What cannot be read, or lies in the future,
-// is a block that was never scrubbed: nothing is lost by that.
+// parsePass reads what encode wrote. What cannot be read is a block that was never
+// scrubbed: nothing is lost by that. A time in the future was noted by another
+// clock, or ours is behind: it counts as now.
 func parsePass(b []byte) (p pass) {
 	if len(b) != 20 {
 		return pass{}
 	}
 	for i, t := range []*time.Time{&p.checked, &p.began} {
-		sec := int64(binary.LittleEndian.Uint64(b[8*i:]))
-		if sec > now().Unix() {
-			return pass{}
-		}
+		sec := min(int64(binary.LittleEndian.Uint64(b[8*i:])), now().Unix())
 		if sec > 0 {
 			*t = time.Unix(sec, 0)
 		}
