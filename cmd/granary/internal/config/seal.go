@@ -238,6 +238,19 @@ func opener(files []keyFile, passphrase []byte) (ring, error) {
 	return r, nil
 }
 
+// everyKey tidies keys/ and reads every key there is, with what opens the sealed ones.
+func everyKey(dir string, passphrase []byte) ([]keyFile, ring, error) {
+	if err := tidy(dir); err != nil {
+		return nil, nil, err
+	}
+	files, err := keyFiles(dir, isKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := opener(files, passphrase)
+	return files, r, err
+}
+
 // Seal encrypts the keys in dir under a passphrase, and, if no home was prepared
 // there yet, makes those that are not there, so that they are never written in plain.
 // Keys that are sealed must be so under the same passphrase: interrupted, it can be
@@ -249,14 +262,7 @@ func Seal(dir string, passphrase []byte) error {
 	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
 		return fmt.Errorf("make home: %w", err)
 	}
-	if err := tidy(dir); err != nil {
-		return err
-	}
-	files, err := keyFiles(dir, isKey)
-	if err != nil {
-		return err
-	}
-	r, err := opener(files, passphrase)
+	files, r, err := everyKey(dir, passphrase)
 	if err != nil {
 		return err
 	}
@@ -294,14 +300,7 @@ func Seal(dir string, passphrase []byte) error {
 
 // Unseal writes the keys in dir in plain again. No node may run on dir.
 func Unseal(dir string, passphrase []byte) error {
-	if err := tidy(dir); err != nil {
-		return err
-	}
-	files, err := keyFiles(dir, isKey)
-	if err != nil {
-		return err
-	}
-	r, err := opener(files, passphrase)
+	files, r, err := everyKey(dir, passphrase)
 	if err != nil {
 		return err
 	}
