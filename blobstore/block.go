@@ -67,7 +67,7 @@ func (b *Block) Geometry() erasure.Geometry { return b.g }
 func (b *Block) Bundle() erasure.Bundle {
 	d, err := b.describe()
 	if err != nil {
-		b.s.log.Error("stored description is damaged", "block", b.id, "err", err)
+		b.s.log.Error("stored description cannot be used", "block", b.id, "err", err)
 		return erasure.Bundle{Info: b.info}
 	}
 	return erasure.Bundle{Info: b.info, Proof: d.proof, Layers: d.layers}

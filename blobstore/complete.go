@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"syscall"
 
 	"go.etcd.io/bbolt"
 
@@ -45,7 +44,7 @@ func (b *Block) Complete(ctx context.Context, progress erasure.Progress) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if !errors.Is(err, erasure.ErrNotClean) && !errors.Is(err, syscall.EIO) {
+	if !errors.Is(err, erasure.ErrNotClean) && !isLost(err) {
 		return fmt.Errorf("complete %s: %w", b.id, err)
 	}
 	// The publisher is blamed only when the disk is not at fault.
@@ -201,6 +200,9 @@ func (b *Block) recheck(ctx context.Context) error {
 		}
 		if err != nil && !isDamage(err) {
 			return err
+		}
+		if errors.Is(err, errUnreadable) {
+			err = &PieceError{Piece: p, Err: err}
 		}
 		if err != nil {
 			rotten.Add(p)

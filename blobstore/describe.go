@@ -92,7 +92,8 @@ func (ds *descriptions) drop(e *list.Element) {
 
 // describe returns the block's description, reading and checking the files if
 // it is not at hand. A damaged proof counts as unknown, because it can be
-// learned again; damaged layers are ErrDamaged until Put mends them.
+// learned again; damaged layers are ErrDamaged until Put mends them. What cannot
+// be read now is neither, and the error is the system's.
 func (b *Block) describe() (*description, error) {
 	if d := b.s.known.get(b.id); d != nil {
 		return d, nil
@@ -104,7 +105,7 @@ func (b *Block) describe() (*description, error) {
 	}
 	d, proofErr, err := b.readDescription()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, b.id, err)
+		return nil, unusable(b.id, err)
 	}
 	if proofErr != nil {
 		b.s.log.Error("stored proof is damaged: it counts as unknown", "block", b.id, "err", proofErr)
@@ -127,6 +128,8 @@ func (b *Block) readDescription() (d *description, proofErr, err error) {
 	proof, err := readFile(b.path(proofFile), proofLength(b.g))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+	case isAway(err):
+		return nil, nil, err
 	case err != nil:
 		proofErr = err
 	case sha256.Sum256(proof) != b.info.ProofHash:
@@ -145,7 +148,10 @@ func (b *Block) learn(bundle erasure.Bundle) error {
 	if err == nil && (d.proof != nil || bundle.Proof == nil) {
 		return nil
 	}
-	mend := err != nil
+	mend := errors.Is(err, ErrDamaged)
+	if err != nil && !mend {
+		return err
+	}
 	b.describing.Lock()
 	defer b.describing.Unlock()
 	if err := b.s.writeDescription(b.dir, bundle, mend); err != nil {

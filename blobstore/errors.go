@@ -3,7 +3,12 @@ package blobstore
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"slices"
 	"syscall"
+
+	"granary/erasure"
 )
 
 // What callers branch on.
@@ -52,6 +57,29 @@ func (e *PieceError) Unwrap() error { return e.Err }
 
 // errUnreadable marks bytes of a stored piece that the disk did not give.
 var errUnreadable = errors.New("stored bytes cannot be read")
+
+// isLost reports whether err, of reading a file, says that its bytes are gone.
+func isLost(err error) bool {
+	lost := func(gone error) bool { return errors.Is(err, gone) }
+	return lost(errUnreadable) || lost(io.EOF) || lost(io.ErrUnexpectedEOF) || slices.ContainsFunc(lostErrors, lost)
+}
+
+// isAway reports whether err is the system's and tells nothing of what is stored:
+// a disk or server is away, descriptors or memory are short, and tomorrow it may
+// be over.
+func isAway(err error) bool {
+	_, system := errors.AsType[syscall.Errno](err)
+	return system && !isLost(err) && !errors.Is(err, fs.ErrNotExist)
+}
+
+// unusable is what callers are told of err, which keeps the block from being used:
+// that it is damaged, unless it is only away.
+func unusable(id erasure.ID, err error) error {
+	if isAway(err) {
+		return fmt.Errorf("look at %s: %w", id, err)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrDamaged, id, err)
+}
 
 // isDamage reports whether err, of reading and checking a piece, says that the
 // piece is bad, and not that something else is in the way.

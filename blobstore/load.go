@@ -90,8 +90,10 @@ func (b *Block) fitFiles() (fileSizes, error) {
 			if err := errors.Join(createSparse(path, 0), syncDir(b.dir)); err != nil {
 				return sizes, err
 			}
+		case err != nil:
+			return sizes, err
 		default:
-			return sizes, errors.Join(err, fmt.Errorf("%s is not a file", f.name))
+			return sizes, fmt.Errorf("%s is not a file", f.name)
 		}
 		if length == b.g.PaddedLength() {
 			continue

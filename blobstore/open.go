@@ -187,6 +187,6 @@ func (s *Store) loadOne(ctx context.Context, id erasure.ID, r record) error {
 	s.quota.charge(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.damaged[id] = damage{err: fmt.Errorf("%w: %s: %w", ErrDamaged, id, err), charged: n}
+	s.damaged[id] = damage{err: unusable(id, err), charged: n}
 	return nil
 }

@@ -15,8 +15,9 @@ import (
 // not committed yet: a torrent engine reads those back to hash them. Other
 // pieces are ErrNotHeld. It reads like io.ReaderAt within the piece.
 //
-// A held piece whose bytes the disk does not give is quarantined, and the error
-// is a *PieceError.
+// A held piece whose bytes the disk has lost is quarantined, and the error is a
+// *PieceError. One that cannot be read now, because a disk or server is away, is
+// not, and the error is the system's.
 func (b *Block) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
 	return b.serve(piece, p, off, false)
 }
@@ -68,14 +69,22 @@ func (b *Block) readAt(piece int, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer b.s.files.release(f)
-	n, err := f.ReadAt(p, start+off)
+	var n int
+	if err = b.s.at("read"); err == nil {
+		n, err = f.ReadAt(p, start+off)
+	}
 	if n == len(p) {
 		return n, nil
 	}
-	if errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: %s of %s was truncated", ErrDamaged, name, b.id)
+	switch {
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("%w: %w: %s of %s was truncated", errUnreadable, ErrDamaged, name, b.id)
+	case isLost(err):
+		err = fmt.Errorf("%w: %w", errUnreadable, err)
+	default:
+		err = fmt.Errorf("read piece %d of %s: %w", piece, b.id, err)
 	}
-	return n, fmt.Errorf("%w: %w", errUnreadable, err)
+	return n, err
 }
 
 // WritePieceAt writes into a piece that is not held; it is not durable, and not

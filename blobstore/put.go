@@ -133,7 +133,7 @@ func (st *staging) install(ctx context.Context, b erasure.Bundle, whole bool) (_
 		return nil, false, err
 	}
 	old, err := s.Block(id)
-	if errors.Is(err, ErrDamaged) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		old, err = s.mend(ctx, b)
 	}
 	if err == nil {
@@ -254,7 +254,7 @@ func (s *Store) mend(ctx context.Context, b erasure.Bundle) (*Block, error) {
 			return nil, err
 		}
 		if block, err = s.load(ctx, id, r); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, id, err)
+			return nil, unusable(id, err)
 		}
 	}
 	s.quota.release(charged)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"granary/erasure"
 )
@@ -79,7 +78,7 @@ func (r *repair) run(ctx context.Context) (good erasure.PieceSet, err error) {
 	if good.Count() == r.bad.Count() {
 		return good, nil
 	}
-	if err := r.rebuild(ctx); errors.Is(err, syscall.EIO) {
+	if err := r.rebuild(ctx); isLost(err) {
 		return good, errors.Join(err, r.b.recheck(ctx)) // of a held piece
 	} else if err != nil {
 		return good, err
@@ -113,13 +112,17 @@ func (r *repair) survey(good erasure.PieceSet) error {
 	defer b.s.buffers.Put(buf)
 	for p := range r.bad.All() {
 		data := (*buf)[:pieceBytes(b.g, p)]
-		if _, err := b.readAt(p, data, 0); err != nil {
+		if _, err := b.readAt(p, data, 0); isDamage(err) {
 			continue // it cannot be read: to be written anew
+		} else if err != nil {
+			return err
 		}
 		switch err := b.verify(p); {
 		case err == nil:
 			good.Add(p)
 			r.mark(p, func(int) bool { return true })
+		case !isDamage(err):
+			return err
 		case d.verifier != nil:
 			first, _ := b.g.PieceSpan(p)
 			r.mark(p, func(row int) bool {

@@ -44,7 +44,8 @@ const scrubStride = 256 << 20
 // Scrubs of one store run one after the other; reading and writing goes on
 // meanwhile. A scrub that was cut short goes on where it stopped, also after a
 // restart. It returns ErrDamaged when the pieces cannot be checked, because the
-// description is lost or the folder is not there.
+// description is lost or the folder is not there, and the system's error when a
+// disk or server is away: then nothing is quarantined.
 func (b *Block) Scrub(ctx context.Context, cfg ScrubConfig) (Scrubbed, error) {
 	ctx, leave, err := b.s.enter(ctx)
 	if err != nil {
@@ -79,9 +80,10 @@ func (b *Block) scrubFiles(ctx context.Context) (mended []string, err error) {
 		return nil, err
 	}
 	defer b.gate.Unlock()
-	if info, err := os.Stat(b.dir); err != nil || !info.IsDir() {
-		// The disk may be away: what it held is not lost yet.
-		return nil, errors.Join(fmt.Errorf("%w: %s: its folder cannot be read", ErrDamaged, b.id), err)
+	if info, err := os.Stat(b.dir); err != nil {
+		return nil, fmt.Errorf("its folder cannot be read: %w", unusable(b.id, err)) // what it held is not lost yet
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%w: %s: its folder is a file", ErrDamaged, b.id)
 	}
 	sizes, err := b.fitFiles()
 	if err != nil {
@@ -102,10 +104,16 @@ func (b *Block) scrubDescription(ctx context.Context) (mended []string, err erro
 	b.describing.Lock()
 	defer b.describing.Unlock()
 	raw, err := readFile(b.path(infoFile), maxInfoLength)
+	if isAway(err) {
+		return nil, err
+	}
 	if err != nil || !bytes.Equal(raw, b.info.Encode()) {
 		mended = append(mended, infoFile)
 	}
 	d, proofErr, err := b.readDescription()
+	if isAway(err) {
+		return nil, err
+	}
 	if err != nil {
 		mended = append(mended, layersFile)
 	}

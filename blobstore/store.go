@@ -117,7 +117,8 @@ func (s *Store) enter(ctx context.Context) (_ context.Context, leave func(), err
 }
 
 // Block returns the block, or ErrNotFound, or ErrDamaged when it is there but
-// cannot be used until Put mends it.
+// cannot be used until Put mends it. One that the system did not let Open look at
+// is its error, until the next Open or Put.
 func (s *Store) Block(id erasure.ID) (*Block, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

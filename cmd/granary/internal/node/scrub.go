@@ -134,10 +134,10 @@ func (s *scrub) targets() ([]erasure.ID, error) {
 	var ids []erasure.ID
 	for _, ref := range s.opt.Refs {
 		id, err := s.Resolve(ref)
-		if err == nil {
-			_, err = s.store.Block(id)
+		if err != nil {
+			return nil, err
 		}
-		if err != nil && !errors.Is(err, blobstore.ErrDamaged) {
+		if _, err := s.store.Block(id); errors.Is(err, blobstore.ErrNotFound) {
 			return nil, err
 		}
 		ids = append(ids, id)
