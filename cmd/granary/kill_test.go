@@ -138,6 +138,9 @@ func TestKilledNodesKeepWhatTheyAcknowledged(t *testing.T) {
 	if err != nil || !b.Whole {
 		t.Errorf("the publisher's block right after the restart: %+v, %v; want whole", b, err)
 	}
+	if st, err := n.Nodes["publisher"].Client.Status(t.Context()); err != nil || b.AnnouncedBy != st.Publisher {
+		t.Errorf("announced by %q, want %q (%v)", b.AnnouncedBy, st.Publisher, err)
+	}
 	if got := get(t, n, r.ID, "reader"); !bytes.Equal(got, data) {
 		t.Error("what was fetched after the restarts differs from what was published")
 	}

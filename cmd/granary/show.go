@@ -122,6 +122,9 @@ Exit status: 0 shown; 1 the home has no such block; 64 REF refused.`,
 				return a.ui.Result(out, func(w io.Writer) {
 					printRecord(w, b.Record)
 					fmt.Fprintf(w, "here          %d of %d rows, %s\nkept          %s\n", b.Held, b.Rows, state(b), kept(b))
+					if b.AnnouncedBy != "" {
+						fmt.Fprintf(w, "announced by  %s\n", strings.TrimSpace(b.AnnouncedBy+" "+b.Namespace))
+					}
 					if !b.Checked.IsZero() {
 						fmt.Fprintf(w, "checked       %s\n", b.Checked.UTC().Format(time.RFC3339))
 					}

@@ -64,6 +64,13 @@ func noteAnnouncer(ctx context.Context, b *blobstore.Block, r ledger.Record) err
 	return b.SetNote(ctx, noteBy, []byte(by))
 }
 
+// noteBy notes who announced b, or logs why it cannot.
+func (n *Node) noteBy(ctx context.Context, b *blobstore.Block, r ledger.Record) {
+	if err := noteAnnouncer(ctx, b, r); err != nil {
+		n.log.Warn("who announced a block is not noted", "block", b.ID().Short(), "err", err)
+	}
+}
+
 // refuseDenied returns ErrDenied for a block that is denied, by its ID or by who
 // announced it. If the list names announcers, and the ledger cannot be asked who
 // announced this block, it returns ErrOffline.

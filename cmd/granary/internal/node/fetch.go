@@ -103,9 +103,7 @@ func (n *Node) standing(ctx context.Context, b *blobstore.Block) (string, int64)
 	defer cancel()
 	found, err := n.light.Find(ctx, b.ID())
 	if err == nil {
-		if err := noteAnnouncer(ctx, b, found.Record()); err != nil {
-			n.log.Warn("who announced a block is not noted", "block", b.ID().Short(), "err", err)
-		}
+		n.noteBy(ctx, b, found.Record())
 	}
 	switch {
 	case errors.Is(err, ledger.ErrNotFound):

@@ -111,7 +111,8 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 }
 
 // announce submits the block's record to the ledger, unless the ledger has it
-// from us and it still awaits its certificate. It returns what was paid for it.
+// from us and it still awaits its certificate, and notes by whom it is announced.
+// It returns what was paid for it.
 func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOptions) (paid int64, err error) {
 	key := ledger.KeyOf(n.cfg.Publisher)
 	ctx, cancel := context.WithTimeout(ctx, opt.Patience)
@@ -121,14 +122,18 @@ func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOpti
 	}
 	found, err := n.light.Find(ctx, b.ID())
 	if err == nil && found.Status == ledger.Pending && found.Record().Publisher == key {
+		n.noteBy(ctx, b, found.Record())
 		return 0, nil
 	}
-	tx, _, err := n.submit(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindAnnounce, Record: ledger.Record{
+	r := ledger.Record{
 		Info: b.Bundle().Info, Keep: uint32(opt.Keep), Namespace: opt.Namespace, Peers: []ledger.PeerID{ledger.PeerID(n.host.ID())},
-	}})
+	}
+	tx, _, err := n.submit(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindAnnounce, Record: r})
 	if err != nil {
 		return 0, fmt.Errorf("announce %s: %w", b.ID().Short(), err)
 	}
+	r.Publisher = key
+	n.noteBy(ctx, b, r)
 	return tx.Pay, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"granary/blobstore"
 	"granary/erasure"
+	"granary/ledger"
 	"granary/sampling"
 )
 
@@ -67,6 +68,9 @@ type BlockStatus struct {
 	Bytes   int64 `json:"bytes"`          // on disk
 	NotOwed int64 `json:"bytes_not_owed"` // of these, what giving the block up frees
 
+	AnnouncedBy string `json:"announced_by,omitempty"` // the publisher's key in hex; empty: not noted, or not announced
+	Namespace   string `json:"namespace,omitempty"`    // in which it announced the block
+
 	Kept  []Reason   `json:"kept"`            // why; empty: nobody knows any more
 	Until *time.Time `json:"until,omitempty"` // when custody ends, once that is known
 }
@@ -106,6 +110,9 @@ func (s *Shelf) blockStatus(b *blobstore.Block) BlockStatus {
 		Whole: b.Whole(), Lean: b.HasContent() && !b.Whole(), Proof: b.Bundle().Proof != nil, Kept: []Reason{},
 		Damaged: b.Quarantined().Count(), Checked: b.Checked(),
 		Bytes: b.Bytes(), NotOwed: s.notOwed(b),
+	}
+	if publisher, namespace := announcer(b); publisher != (ledger.PublicKey{}) {
+		st.AnnouncedBy, st.Namespace = publisher.String(), namespace
 	}
 	why, until := s.reasons(b)
 	if st.Kept = append(st.Kept, why...); !until.IsZero() {
