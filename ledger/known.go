@@ -120,13 +120,14 @@ func ParseNetwork(value []byte) (Params, uint64, error) {
 	return p, n.Set, err
 }
 
-// ParseValidators reads the value under SetKey.
-func ParseValidators(value []byte) ([]Validator, error) {
-	var set []Validator
-	if err := json.Unmarshal(value, &set); err != nil {
-		return nil, fmt.Errorf("%w: validators: %w", ErrMalformed, err)
+// ParseValidators reads the value under SetKey: the validators, and the number of
+// the latest set before that from which somebody has left since, 0 if nobody has.
+func ParseValidators(value []byte) (set []Validator, before uint64, err error) {
+	var s seats
+	if err := json.Unmarshal(value, &s); err != nil {
+		return nil, 0, fmt.Errorf("%w: validators: %w", ErrMalformed, err)
 	}
-	return set, checkValidators(set)
+	return s.Validators, s.Before, checkValidators(s.Validators)
 }
 
 // ParseProposed reads the value under ProposedKey: the log index of a proposal, 0

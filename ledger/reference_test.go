@@ -7,6 +7,7 @@ import (
 	"crypto/sha3"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -596,7 +597,16 @@ func (l *refLedger) refValues() map[string][]byte {
 	list := func(t refTrail) []any { return []any{t.latest, t.count} }
 	out := map[string][]byte{"p": refPut([]any{l.g.ChainID, refInts(l.params), uint64(len(l.sets) - 1)})}
 	for n, set := range l.sets {
-		out[number("s", uint64(n))], _ = json.Marshal(set)
+		before := 0
+		for i := range n {
+			for _, v := range l.sets[i] {
+				if !slices.ContainsFunc(l.sets[i+1], func(o ledger.Validator) bool { return o.Consensus == v.Consensus }) {
+					before = i
+				}
+			}
+		}
+		list, _ := json.Marshal(set)
+		out[number("s", uint64(n))] = fmt.Appendf(nil, `{"before":%d,"validators":%s}`, before, list)
 	}
 	for id, b := range l.blocks {
 		pending, _ := l.pending(id)

@@ -35,7 +35,7 @@ func Init(kv KV, g Genesis) (*State, error) {
 	if err := s.put(keyNetwork(), s.net); err != nil {
 		return nil, err
 	}
-	if err := s.storeSet(g.Validators); err != nil {
+	if err := s.storeSet(seats{Validators: g.Validators}); err != nil {
 		return nil, err
 	}
 	for _, grant := range g.Grants {
@@ -56,8 +56,14 @@ func Init(kv KV, g Genesis) (*State, error) {
 	return s, s.put(keyMeta(), s.meta)
 }
 
+// seats is a validator set as it is stored.
+type seats struct {
+	Before     uint64      `json:"before"` // number of the latest set, before it, of which somebody was not in the next one; 0: none
+	Validators []Validator `json:"validators"`
+}
+
 // storeSet stores the present validators under their number.
-func (s *State) storeSet(set []Validator) error {
+func (s *State) storeSet(set seats) error {
 	raw, err := json.Marshal(set)
 	if err != nil {
 		return fmt.Errorf("encode validators: %w", err)
@@ -107,15 +113,20 @@ func (s *State) set(n uint64) ([]Validator, error) {
 	if set, ok := s.sets[n]; ok {
 		return set, nil
 	}
-	var set []Validator
-	if err := json.Unmarshal(s.kv.Get(keySet(n)), &set); err != nil {
-		return nil, fmt.Errorf("%w: validator set %d: %v", ErrCorrupt, n, err)
+	stored, err := s.seats(n)
+	if err != nil {
+		return nil, err
 	}
-	if err := checkValidators(set); err != nil {
-		return nil, fmt.Errorf("%w: validator set %d: %v", ErrCorrupt, n, err)
+	s.sets[n] = stored.Validators
+	return stored.Validators, nil
+}
+
+func (s *State) seats(n uint64) (seats, error) {
+	set, before, err := ParseValidators(s.kv.Get(keySet(n)))
+	if err != nil {
+		return seats{}, fmt.Errorf("%w: validator set %d: %v", ErrCorrupt, n, err)
 	}
-	s.sets[n] = set
-	return set, nil
+	return seats{Before: before, Validators: set}, nil
 }
 
 // SetOf returns the validators that certify the announcement at a log index, in

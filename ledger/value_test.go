@@ -173,7 +173,7 @@ func FuzzKnown(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, value []byte) {
 		_, _ = ledger.ParseName("x", value)
 		_, _, _ = ledger.ParseNetwork(value)
-		_, _ = ledger.ParseValidators(value)
+		_, _, _ = ledger.ParseValidators(value)
 		_, _ = ledger.ParseAccount(value)
 		_, _ = ledger.ParseKnown(value)
 		_, _ = ledger.ParseProposed(value)

@@ -247,8 +247,18 @@ func (s *State) foldEnacted(index uint64, o Enacted) error {
 
 // putSet makes set the present one.
 func (s *State) putSet(set []Validator) error {
+	last, err := s.seats(s.net.Set)
+	if err != nil {
+		return err
+	}
+	next := seats{Before: last.Before, Validators: set}
+	for _, v := range last.Validators {
+		if place(set, v.Consensus) < 0 {
+			next.Before = s.net.Set
+		}
+	}
 	s.net.Set++
-	if err := s.storeSet(set); err != nil {
+	if err := s.storeSet(next); err != nil {
 		return err
 	}
 	return s.put(keyNetwork(), s.net)

@@ -112,8 +112,8 @@ type Client struct {
 	trusted *trusted         // guarded by mu: nil until the first Update; what it points to stays
 	forked  error            // guarded by mu: ErrForked once seen
 
-	sets   map[uint64][]ledger.Validator // guarded by mu: validator sets that were proven, by number
-	nonces map[ledger.PublicKey]uint64   // guarded by mu: the last that Transact signed with, by key
+	sets   map[uint64]seats            // guarded by mu: validator sets that were proven, by number
+	nonces map[ledger.PublicKey]uint64 // guarded by mu: the last that Transact signed with, by key
 }
 
 // Open returns a client that trusts what cfg says. It asks nobody yet: give it
@@ -132,7 +132,7 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 		liars:    make(map[string]error),
 		updating: make(chan struct{}, 1),
 		nonces:   make(map[ledger.PublicKey]uint64),
-		sets:     make(map[uint64][]ledger.Validator),
+		sets:     make(map[uint64]seats),
 	}
 	var err error
 	if c.trusted, err = c.store.load(cfg.Genesis.ChainID); err != nil {

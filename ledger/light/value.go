@@ -85,54 +85,63 @@ func (c *Client) Network(ctx context.Context) ([]ledger.Validator, ledger.Params
 	if err != nil {
 		return nil, params, err
 	}
-	set, err := c.set(ctx, number)
+	set, _, err := c.set(ctx, number)
 	return set, params, err
+}
+
+// seats is a validator set, and the number of the latest one before it from which
+// somebody has left since; 0 if nobody has.
+type seats struct {
+	set    []ledger.Validator
+	before uint64
 }
 
 // maxSets is how many validator sets a client remembers.
 const maxSets = 32
 
-// set returns a validator set, proven. It never changes, so it does not matter if
-// the head has moved on, and it is asked for once.
-func (c *Client) set(ctx context.Context, number uint64) ([]ledger.Validator, error) {
+// set returns a validator set, proven, and the number of the one before it that
+// is meant in seats. It never changes, so it does not matter if the head has moved
+// on, and it is asked for once.
+func (c *Client) set(ctx context.Context, number uint64) ([]ledger.Validator, uint64, error) {
 	c.mu.Lock()
-	set, known := c.sets[number]
+	s, known := c.sets[number]
 	c.mu.Unlock()
 	if known {
-		return slices.Clone(set), nil
+		return slices.Clone(s.set), s.before, nil
 	}
 	value, err := c.Value(ctx, ledger.SetKey(number))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if set, err = ledger.ParseValidators(value); err != nil {
-		return nil, err
+	if s.set, s.before, err = ledger.ParseValidators(value); err != nil {
+		return nil, 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.sets) >= maxSets {
 		clear(c.sets)
 	}
-	c.sets[number] = set
-	return slices.Clone(set), nil
+	c.sets[number] = s
+	return slices.Clone(s.set), s.before, nil
 }
 
-// Former returns those who are validators no more, but were in one of the last
-// sets before the present one: those who left last first, each once, proven. What
-// they attested they owe until its keep ends.
-func (c *Client) Former(ctx context.Context, sets int) ([]ledger.Validator, error) {
+// Former returns those who are validators no more, but were when one of the last
+// changes was made by which anybody left: those who left last first, each once,
+// proven. What they attested they owe until its keep ends.
+func (c *Client) Former(ctx context.Context, changes int) ([]ledger.Validator, error) {
 	_, number, err := c.network(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known, err := c.set(ctx, number)
+	known, before, err := c.set(ctx, number)
 	if err != nil {
 		return nil, err
 	}
 	var former []ledger.Validator
-	for back := uint64(1); back <= min(number, uint64(sets)); back++ {
-		set, err := c.set(ctx, number-back)
-		if err != nil {
+	for ; changes > 0 && number > 0; changes-- {
+		var set []ledger.Validator
+		number = before
+		if set, before, err = c.set(ctx, number); err != nil {
 			return nil, err
 		}
 		for _, v := range set {

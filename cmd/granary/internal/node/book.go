@@ -76,7 +76,7 @@ func (n *Node) meet(ctx context.Context, size uint64) {
 		}
 		return
 	}
-	former, err := n.light.Former(ctx, formerSets)
+	former, err := n.light.Former(ctx, formerChanges)
 	if err != nil && ctx.Err() == nil {
 		n.log.Debug("former validators not learnt", "err", err)
 	}
@@ -102,10 +102,10 @@ func (n *Node) validators() []peer.ID {
 }
 
 const (
-	// formerSets is how many earlier sets of validators are looked at for those who
+	// formerChanges is at how many changes of the validators we look for those who
 	// have left, and maxFormer how many of these are asked for blocks.
-	formerSets = 16
-	maxFormer  = 32
+	formerChanges = 16
+	maxFormer     = 32
 )
 
 // keepers are the peers who may hold pieces by the ledger's word: the validators,
