@@ -29,6 +29,12 @@ func (s silence) Error() string   { return s.reason.Error() }
 func (s silence) Unwrap() error   { return s.reason }
 func (s silence) Is(e error) bool { return e == ErrUnreachable }
 
+// contradiction is an answer that does not go with the network file: either that
+// or the provider is wrong, or of another network.
+type contradiction struct{ reason error }
+
+func (d contradiction) Error() string { return d.reason.Error() }
+
 // call sends a request of Protocol to a provider and reads the reply. Its errors
 // are ErrLying for a reply that is no reply, ErrNotInLedger, errAhead, and
 // ErrUnreachable for everything else.
@@ -73,15 +79,22 @@ func (c *Client) send(ctx context.Context, peer, protocol string, req []byte) ([
 // each calls ask for one provider after the other, the best first, until one
 // satisfies it. If none does, what the last said that was an answer counts most:
 // ErrNotInLedger, errAhead or ErrCheckpoint; then ErrLying, then ErrUnreachable.
+// That the network file is wrong only those count as an answer who are named by
+// the first source: others just lose their place.
 func (c *Client) each(ctx context.Context, ask func(peer string) error) error {
 	var answer, lies, silent error
 	for _, peer := range c.providers() {
 		err := ask(peer)
+		var against contradiction
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.As(err, &against) && c.vouched(peer):
+			answer = fmt.Errorf("%w: %w", ErrCheckpoint, err)
+		case errors.As(err, &against):
+			silent = errors.Join(silent, c.note(peer, silence{err}))
 		case errors.Is(err, ErrNotInLedger), errors.Is(err, errAhead), errors.Is(err, ErrCheckpoint):
 			answer = err
 		default:

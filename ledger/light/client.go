@@ -36,8 +36,9 @@ var (
 	ErrForked = errors.New("the ledger has forked")
 
 	// ErrCheckpoint reports that there is nothing to build trust on: the
-	// checkpoint is not of this chain, or what was trusted is older than the trust
-	// period. A network file with a newer checkpoint helps.
+	// checkpoint is not of this chain, as a provider of the first source says, or
+	// what was trusted is older than the trust period. A network file with a newer
+	// checkpoint helps.
 	ErrCheckpoint = errors.New("a trusted checkpoint is needed")
 
 	// ErrClock reports signed heads from the future: this machine's clock is
@@ -144,9 +145,13 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 	return c, nil
 }
 
+// maxLiars is how many liars are remembered that nobody names at present: names
+// are free.
+const maxLiars = 1024
+
 // SetPeers says which providers there are now, by where their names come from:
-// the ledger, the network file, the DHT. Whoever is named twice counts with the
-// first. Three or more are wanted, since one alone can keep news back unnoticed;
+// first the ledger or the network file, then the DHT. Whoever is named twice counts
+// with the first. Three or more are wanted, since one alone can keep news back unnoticed;
 // and one of each source is asked before a second of any, so that no source alone
 // decides who is heard. Those caught lying stay excluded.
 func (c *Client) SetPeers(sources ...[]string) {
@@ -176,6 +181,15 @@ func (c *Client) SetPeers(sources ...[]string) {
 	c.peers = kept
 }
 
+// vouched reports whether a provider is one that the ledger or the network file
+// names.
+func (c *Client) vouched(peer string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	source, named := c.source[peer]
+	return named && source == 0
+}
+
 // providers returns whom to ask, in this order: the best of each source, the next
 // best of each, and so on.
 func (c *Client) providers() []string {
@@ -192,7 +206,8 @@ func (c *Client) providers() []string {
 	return out
 }
 
-// Liars returns the providers that gave what is provably false, and what.
+// Liars returns the providers that gave what is provably false, and what. Of those
+// who are named no more, some may be forgotten.
 func (c *Client) Liars() map[string]error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,6 +275,14 @@ func (c *Client) lied(peer string, err error) {
 	c.logger.Warn("provider of the ledger lies", "peer", peer, "err", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for p := range c.liars {
+		if len(c.liars) < maxLiars {
+			break
+		}
+		if _, named := c.source[p]; !named {
+			delete(c.liars, p)
+		}
+	}
 	c.liars[peer] = err
 	c.peers = slices.DeleteFunc(slices.Clone(c.peers), func(p string) bool { return p == peer })
 }

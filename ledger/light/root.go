@@ -39,7 +39,7 @@ func (c *Client) fromGenesis(ctx context.Context, v verifier) (*trusted, error) 
 			return err
 		}
 		if err := checkFirst(g, a.block); err != nil {
-			return fmt.Errorf("%w: %s has another chain: %w", ErrCheckpoint, peer, err)
+			return contradiction{fmt.Errorf("%s has another chain: %w", peer, err)}
 		}
 		base = &trusted{block: a.block, head: a.head, peer: peer}
 		return nil
@@ -64,7 +64,7 @@ func (c *Client) fromCheckpoint(ctx context.Context, v verifier, old *trusted, p
 			return err
 		}
 		if !bytes.Equal(a.block.Hash(), point.Hash[:]) {
-			return fmt.Errorf("%w: %s has %s at height %d, the checkpoint says %s", ErrCheckpoint, peer, a.block.Hash(), point.Height, point.Hash)
+			return contradiction{fmt.Errorf("%s has %s at height %d, the checkpoint says %s", peer, a.block.Hash(), point.Height, point.Hash)}
 		}
 		if err := checkSigned(c.cfg.Genesis.ChainID, a.block); err != nil {
 			return lie{err}

@@ -56,7 +56,7 @@ func (n *Node) openLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.light.SetPeers(n.providers()...)
+	n.namePeers()
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (n *Node) meet(ctx context.Context, size uint64) {
 		n.met.former = former[:min(len(former), maxFormer)]
 	}
 	n.mu.Unlock()
-	n.light.SetPeers(n.providers()...)
+	n.namePeers()
 }
 
 // validators are the peers of the validators, as far as we have met them: of the

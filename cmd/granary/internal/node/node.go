@@ -115,6 +115,7 @@ type Node struct {
 
 	parity *onDemand // nil: parity is kept
 
+	naming    sync.Mutex // held while the light client is told whom to ask
 	switching sync.Mutex // held while working for others is switched
 
 	dropping sync.Mutex // held while room is made

@@ -7,10 +7,12 @@ import (
 
 const (
 	// findLedgerFirst is the pause after the first search in the DHT for those who
-	// answer for the ledger; it doubles up to findLedgerMost while all is well. A
-	// young network has nobody there yet.
-	findLedgerFirst = 2 * time.Second
-	findLedgerMost  = 30 * time.Minute
+	// answer for the ledger; it doubles up to findLedgerMost while all is well, and
+	// up to findLedgerFailing while the ledger cannot be read. A young network has
+	// nobody there yet.
+	findLedgerFirst   = 2 * time.Second
+	findLedgerMost    = 30 * time.Minute
+	findLedgerFailing = time.Minute
 
 	// offerLedger is how often a node that fetches old heights looks whether it has
 	// them, and can answer others.
@@ -36,25 +38,43 @@ func (n *Node) providers() [][]string {
 	return [][]string{named, found}
 }
 
+// namePeers tells the light client whom to ask: the latest list, whoever is quicker.
+func (n *Node) namePeers() {
+	n.naming.Lock()
+	defer n.naming.Unlock()
+	n.light.SetPeers(n.providers()...)
+}
+
 // findProviders keeps looking in the DHT for nodes that answer for the ledger,
 // until ctx ends.
 func (n *Node) findProviders(ctx context.Context) {
-	for wait := findLedgerFirst; ctx.Err() == nil; wait = min(2*wait, findLedgerMost) {
+	failing := func() bool { return n.ledgerState().Err != "" } // those that are known do not do
+	for wait := findLedgerFirst; ctx.Err() == nil; wait = awaitSearch(ctx, wait, failing) {
 		if found := n.host.FindLedger(ctx); len(found) > 0 {
 			n.mu.Lock()
 			n.answering = found
 			n.mu.Unlock()
-			n.light.SetPeers(n.providers()...)
+			n.namePeers()
 			n.nudge()
 		}
+	}
+}
+
+// awaitSearch waits until the next search is due, or ctx ends: as long as it is
+// told to, but less if the ledger cannot be read. It returns how long to wait the
+// next time.
+func awaitSearch(ctx context.Context, wait time.Duration, failing func() bool) time.Duration {
+	began := time.Now()
+	for left := wait; ctx.Err() == nil && left > 0; left = wait - time.Since(began) {
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-time.After(min(left, findLedgerFailing)):
 		}
-		if n.ledgerState().Err != "" { // those that are known do not do
-			wait = findLedgerFirst / 2
+		if failing() {
+			wait = min(wait, findLedgerFailing)
 		}
 	}
+	return min(2*wait, findLedgerMost)
 }
 
 // offerChain makes a node that runs the chain findable by those who read it, once
