@@ -105,10 +105,7 @@ func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, f
 			Type: "scrub-report", Schema: 1, Version: version, ChainID: home.Network.ChainID(), Home: a.home,
 			Began: began.UTC(), Ended: time.Now().UTC(), Repair: opt.Repair, Sum: sum,
 		}
-		if r.describe(ctx, results, s, network, a.ui.Progress); ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err := r.write(file.path); err != nil {
+		if err := r.file(ctx, file.path, results, s, network, a.ui.Progress); err != nil {
 			return err
 		}
 	}

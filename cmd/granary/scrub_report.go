@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/exit"
@@ -40,25 +43,56 @@ type holders interface {
 	Holders(ctx context.Context, ref string) (gateway.HoldersReply, error)
 }
 
-// describe adds to what a scrub found how its blocks stand now, here and, if
-// network is not nil, elsewhere.
-func (r *scrubReport) describe(ctx context.Context, results []node.ScrubResult, s scrubber, network holders, report node.Report) {
+// file writes to path what a scrub found and how its blocks stand now. If network
+// is not nil it then asks who else holds them, and writes the report anew: who
+// interrupts the asking has the first one.
+func (r *scrubReport) file(ctx context.Context, path string, results []node.ScrubResult, s scrubber, network holders, report node.Report) error {
 	r.Blocks = []reportedBlock{}
-	for i, result := range results {
+	for _, result := range results {
 		b := reportedBlock{ScrubResult: result}
 		if st, err := s.Block(ctx, result.ID); err == nil {
 			b.Stored = &st
 		}
-		if network != nil {
-			report(node.Progress{Stage: "holders", Done: int64(i), Total: int64(len(results)), Unit: "blocks"})
-			if h, err := network.Holders(ctx, result.ID); err == nil {
+		r.Blocks = append(r.Blocks, b)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.write(path); err != nil || network == nil {
+		return err
+	}
+	if err := r.ask(ctx, network, report); err != nil {
+		return fmt.Errorf("%s is written, without who else holds the blocks: %w", path, err)
+	}
+	return r.write(path)
+}
+
+// askedAtOnce is of how many blocks the holders are asked for at the same time:
+// most of it is waiting for those who do not answer.
+const askedAtOnce = 8
+
+// ask adds who else holds the blocks. The error is that of ctx.
+func (r *scrubReport) ask(ctx context.Context, network holders, report node.Report) error {
+	var mu sync.Mutex
+	done := 0 // guarded by mu, as is report
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(askedAtOnce)
+	for i := range r.Blocks {
+		group.Go(func() error {
+			b := &r.Blocks[i]
+			if h, err := network.Holders(ctx, b.ID); err == nil {
 				b.Network = &h
 			} else {
 				b.Unasked = err.Error()
 			}
-		}
-		r.Blocks = append(r.Blocks, b)
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			report(node.Progress{Stage: "holders", Done: int64(done), Total: int64(len(r.Blocks)), Unit: "blocks"})
+			return ctx.Err()
+		})
 	}
+	return group.Wait()
 }
 
 func (r *scrubReport) write(path string) error {
