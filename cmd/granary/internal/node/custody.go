@@ -279,7 +279,7 @@ func (n *Node) fetchShare(ctx context.Context, b *blobstore.Block, named []ledge
 		return err
 	}
 	if n.parity != nil && b.HasContent() { // of a block kept without parity
-		return n.parity.compute(b, parityOrders)
+		return n.parity.compute(b, forCustody)
 	}
 	began := time.Now()
 	if err := (share{n, b, owed, named}).keep(ctx); err != nil {

@@ -24,12 +24,26 @@ func NewOnDemand(ctx context.Context, stay time.Duration) OnDemand {
 // Work computes what is ordered until the context ends.
 func (o OnDemand) Work() { o.d.work() }
 
-// Order has parity of b computed, as /granary/row does, or reports that too many
-// blocks wait.
-func (o OnDemand) Order(b *blobstore.Block) bool { return o.d.order(b, parityOrders) != nil }
+// Order has parity of b computed, as /granary/row does.
+func (o OnDemand) Order(b *blobstore.Block) { o.d.order(b, forRows) }
 
 // OrderRead has it computed as a BitTorrent read does.
-func (o OnDemand) OrderRead(b *blobstore.Block) bool { return o.d.order(b, parityReadOrders) != nil }
+func (o OnDemand) OrderRead(b *blobstore.Block) { o.d.order(b, forReads) }
+
+// Turn computes what comes next, or reports that nothing waits.
+func (o OnDemand) Turn() bool {
+	next := o.d.next()
+	if next != nil {
+		o.d.perform(next)
+	}
+	return next != nil
+}
+
+// Bound keeps computed parity of a node's store within so many bytes.
+func (o OnDemand) Bound(store *blobstore.Store, most int64) {
+	n := &Node{Shelf: NewShelf(store, 0), parity: o.d, log: o.d.log}
+	o.d.most, o.d.bound = most, n.boundParity
+}
 
 // SendAway lets nobody wait for parity of a block.
 func (o OnDemand) SendAway(id erasure.ID) { o.d.sendAway(id) }

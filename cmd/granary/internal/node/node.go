@@ -183,6 +183,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	if cfg.DropParity && !cfg.Guest && cfg.Validator == nil {
 		n.parity = newOnDemand(n.ctx, &n.coding, n.log)
+		n.parity.bound = n.boundParity
 	}
 	n.idle, n.idleErr = n.whyIdle()
 	n.swarm.Serve(n.idle == "")

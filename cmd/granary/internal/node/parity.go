@@ -20,6 +20,10 @@ const (
 	// computed anew if it is asked for again.
 	parityStay = 10 * time.Minute
 
+	// parityMost bounds the parity that is on the disk for a while only, quota or
+	// not, in bytes: that of 16 of the largest blocks. What came longest ago goes.
+	parityMost = 16 * erasure.MaxLength
+
 	// After parity was computed nothing is for four times as long: strangers
 	// who ask take a fifth of one processor at most.
 	parityRest = 4
@@ -44,21 +48,28 @@ type onDemand struct {
 	coding *sync.Mutex // held while a block is coded
 	log    *slog.Logger
 	stay   time.Duration // parityStay
+	most   int64         // parityMost
 
-	queue chan *parityOrder // what work takes, in turn; sent to with mu held
+	// bound makes room for the parity of a block within most.
+	bound func(context.Context, *blobstore.Block) error
+
+	news chan struct{} // something was ordered
 
 	mu       sync.Mutex
-	orders   map[erasure.ID]*parityOrder // guarded by mu: those that have not ended
-	since    map[erasure.ID]time.Time    // guarded by mu: when parity was computed or, before that, first asked for
-	refused  map[erasure.ID]time.Time    // guarded by mu: until when it is not to be had
-	away     map[erasure.ID]bool         // guarded by mu: no more served
-	computed int64                       // guarded by mu: blocks whose parity was, since the start
-	took     time.Duration               // guarded by mu: for that
+	queues   [parityQueues][]*parityOrder // guarded by mu: what waits, and what ended while it did
+	turn     parityFor                    // guarded by mu: whose it is
+	orders   map[erasure.ID]*parityOrder  // guarded by mu: those that have not ended
+	since    map[erasure.ID]time.Time     // guarded by mu: when parity was computed or, before that, first asked for
+	refused  map[erasure.ID]time.Time     // guarded by mu: until when it is not to be had
+	away     map[erasure.ID]bool          // guarded by mu: no more served
+	computed int64                        // guarded by mu: blocks whose parity was, since the start
+	took     time.Duration                // guarded by mu: for that
 }
 
 func newOnDemand(ctx context.Context, coding *sync.Mutex, log *slog.Logger) *onDemand {
 	return &onDemand{
-		ctx: ctx, coding: coding, log: log, stay: parityStay, queue: make(chan *parityOrder, parityOrders),
+		ctx: ctx, coding: coding, log: log, stay: parityStay, most: parityMost, news: make(chan struct{}, 1),
+		bound:  func(context.Context, *blobstore.Block) error { return nil },
 		orders: map[erasure.ID]*parityOrder{}, since: map[erasure.ID]time.Time{}, refused: map[erasure.ID]time.Time{}, away: map[erasure.ID]bool{},
 	}
 }
@@ -111,7 +122,7 @@ func (f face) Held() erasure.PieceSet {
 // ReadPieceAt reads from a piece, after its parity was computed if need be.
 func (f face) ReadPieceAt(piece int, p []byte, off int64) (int, error) {
 	if f.missing(piece) {
-		if err := f.d.compute(f.Block, parityReadOrders); err != nil {
+		if err := f.d.compute(f.Block, forReads); err != nil {
 			return 0, fmt.Errorf("piece %d of %s: %w", piece, f.ID().Short(), err)
 		}
 	}
@@ -153,13 +164,7 @@ func (d *onDemand) dropNow(ctx context.Context, b *blobstore.Block, keep erasure
 	d.mu.Lock()
 	delete(d.since, b.ID())
 	d.mu.Unlock()
-	g := b.Geometry()
-	drop := erasure.NewPieceSet(g.Pieces())
-	for p := range b.Held().All() {
-		if p >= g.FilePieces() && !keep.Has(p) {
-			drop.Add(p)
-		}
-	}
+	drop := parityBut(b, keep)
 	if drop.Count() == 0 {
 		return nil
 	}
@@ -167,6 +172,18 @@ func (d *onDemand) dropNow(ctx context.Context, b *blobstore.Block, keep erasure
 		return fmt.Errorf("drop parity of %s: %w", b.ID().Short(), err)
 	}
 	return nil
+}
+
+// parityBut returns the parity pieces held of b that are not in keep.
+func parityBut(b *blobstore.Block, keep erasure.PieceSet) erasure.PieceSet {
+	g := b.Geometry()
+	rest := erasure.NewPieceSet(g.Pieces())
+	for p := range b.Held().All() {
+		if p >= g.FilePieces() && !keep.Has(p) {
+			rest.Add(p)
+		}
+	}
+	return rest
 }
 
 // forget forgets all blocks but these.
@@ -181,54 +198,6 @@ func (d *onDemand) forget(but []*blobstore.Block) {
 	maps.DeleteFunc(d.since, gone)
 	maps.DeleteFunc(d.refused, gone)
 	maps.DeleteFunc(d.away, func(id erasure.ID, _ bool) bool { return !here[id] })
-}
-
-// spareParity drops parity that can be computed again, until need bytes are
-// free, and returns how many are. The caller holds dropping.
-func (n *Node) spareParity(ctx context.Context, need int64, keep erasure.ID) (free int64, err error) {
-	if free, err = n.store.Free(); err != nil || n.parity == nil {
-		return free, err
-	}
-	for _, b := range n.store.Blocks() {
-		if free >= need {
-			break
-		}
-		if b.ID() == keep || n.busy(b.ID()) || n.isServedAnyway(b.ID()) {
-			continue
-		}
-		if err := n.parity.dropNow(ctx, b, n.owed(b)); err != nil && !errors.Is(err, blobstore.ErrNotFound) {
-			return 0, err
-		}
-		if free, err = n.store.Free(); err != nil {
-			return 0, err
-		}
-	}
-	return free, nil
-}
-
-// dropParity drops parity that was here long enough, now and then, until ctx ends.
-func (n *Node) dropParity(ctx context.Context) {
-	every := min(time.Minute, n.parity.stay)
-	for {
-		blocks := n.store.Blocks()
-		n.parity.forget(blocks)
-		for _, b := range blocks {
-			if n.busy(b.ID()) || n.isServedAnyway(b.ID()) {
-				continue // it is being fetched, or announced
-			}
-			if err := n.parity.drop(ctx, b, n.owed(b)); err != nil && ctx.Err() == nil {
-				n.log.Warn("parity stays", "err", err)
-			}
-			if n.parity.wasRefused(b.ID()) {
-				_ = n.seed(b) // it is claimed no more, or again
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(every):
-		}
-	}
 }
 
 // wasRefused reports whether what is claimed of a block may have changed.

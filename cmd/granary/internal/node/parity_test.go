@@ -211,58 +211,76 @@ func TestComputedParityMakesRoom(t *testing.T) {
 	}
 }
 
-func TestOrdersOfParityTakeTurns(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	d := node.NewOnDemand(ctx, time.Hour) // nobody works yet
-	defer cancel()
-	store := openStore(t)
-	var blocks []*blobstore.Block
-	for i := range 18 {
+// leanBlocks makes n blocks, the parity of which is not kept.
+func leanBlocks(t *testing.T, d node.OnDemand, store *blobstore.Store, n int) (all []*blobstore.Block) {
+	t.Helper()
+	for i := range n {
 		b, err := store.Import(t.Context(), "block", bytes.NewReader([]byte{byte(i)}), nil)
+		if err == nil {
+			err = d.Drop(t.Context(), b, erasure.NewPieceSet(b.Geometry().Pieces()))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Drop(t.Context(), b, erasure.NewPieceSet(b.Geometry().Pieces())); err != nil {
-			t.Fatal(err)
-		}
-		blocks = append(blocks, b)
+		all = append(all, b)
 	}
-	reads, rows := 0, 0
-	for _, b := range blocks {
-		for range 3 { // a block takes one place
-			if d.OrderRead(b) {
-				reads++
-			}
-		}
-	}
-	for _, b := range blocks[8:] {
-		if d.Order(b) {
-			rows++
+	return all
+}
+
+// TestOrdersOfParityTakeTurns: who asks for rows of every block holds up nobody
+// who reads, nor computes anything twice.
+func TestOrdersOfParityTakeTurns(t *testing.T) {
+	d := node.NewOnDemand(t.Context(), time.Hour) // and nobody works but we
+	blocks := leanBlocks(t, d, openStore(t), 40)
+	for range 3 {
+		for _, b := range blocks {
+			d.Order(b)
 		}
 	}
-	if reads != 3*8 || rows != 8 {
-		t.Fatalf("%d reads and %d rows are ordered, want 24 of 8 blocks and 8 more", reads, rows)
+	last := blocks[len(blocks)-1]
+	d.OrderRead(last)
+	turns := 0
+	for !last.Whole() && d.Turn() {
+		turns++
 	}
-	var work sync.WaitGroup
-	work.Go(d.Work)
-	defer work.Wait()
-	defer cancel()
-	for end := time.Now().Add(time.Minute); !blocks[15].Whole() && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+	if turns > 3 {
+		t.Errorf("the reader waited for %d turns", turns)
+	}
+	for d.Turn() {
 	}
 	for i, b := range blocks {
-		if want := i < 16; b.Whole() != want {
-			t.Errorf("block %d: whole %t, want %t", i, b.Whole(), want)
+		if !b.Whole() {
+			t.Errorf("block %d was ordered and is not computed", i)
 		}
+	}
+	if n := d.Computed(); n != int64(len(blocks)) {
+		t.Errorf("%d computed, want %d", n, len(blocks))
+	}
+}
+
+// TestComputedParityIsBounded, without a quota too: what was computed longest
+// ago goes.
+func TestComputedParityIsBounded(t *testing.T) {
+	d := node.NewOnDemand(t.Context(), time.Hour)
+	store := openStore(t)
+	blocks := leanBlocks(t, d, store, 5) // of one parity row each
+	d.Bound(store, 2*erasure.RowSize)
+	for i, b := range blocks {
+		d.Order(b)
+		d.Turn()
+		for j, b := range blocks {
+			if want := j == i || j == i-1; b.Whole() != want {
+				t.Errorf("after block %d, block %d: whole %t, want %t", i, j, b.Whole(), want)
+			}
+		}
+		d.Age(time.Minute)
 	}
 }
 
 func TestWhoWaitsForParityIsSentAway(t *testing.T) {
 	d := node.NewOnDemand(t.Context(), time.Hour) // and nobody works
 	_, b := leanBlock(t, d)
-	if !d.Order(b) {
-		t.Fatal("not ordered")
-	}
+	d.Order(b)
 	got := make(chan error)
 	go func() {
 		_, err := d.Face(b).ReadPieceAt(b.Geometry().Pieces()-1, make([]byte, 1), 0)

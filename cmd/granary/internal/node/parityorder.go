@@ -9,36 +9,62 @@ import (
 	"granary/erasure"
 )
 
-const (
-	// parityOrders is how many blocks may wait for their parity, for whoever
-	// asks; those who wait in BitTorrent reads get half of the places, so that
-	// they leave some to /granary/row and to custody.
-	parityOrders     = 16
-	parityReadOrders = parityOrders / 2
+// parityFor says for whom parity is computed. Each has a queue of its own, and
+// the queues take turns: however many blocks one asks for, the others wait for
+// two blocks at most before theirs.
+type parityFor int
 
-	// parityLook is how often a read that found no place looks for one.
-	parityLook = time.Second
+const (
+	forCustody parityFor = iota // what we owe
+	forRows                     // requests of /granary/row
+	forReads                    // BitTorrent
+	parityQueues
 )
 
-// parityOrder is a block that waits for its parity.
+// parityOrder is a block that waits for its parity, in one queue or several.
 type parityOrder struct {
-	b    *blobstore.Block
-	done chan struct{} // closed once it was computed, or will not be
-	err  error         // why not; set before done is closed
+	b      *blobstore.Block
+	queued [parityQueues]bool // guarded by onDemand.mu
+	done   chan struct{}      // closed once it was computed, or will not be
+	err    error              // why not; set before done is closed
 }
 
-// order has the parity of b computed after that of the blocks ordered before.
-// It returns nil if as many as most wait already. A block is ordered once.
-func (d *onDemand) order(b *blobstore.Block, most int) *parityOrder {
+// order has the parity of b computed when its turn comes. A block waits once in
+// a queue, however many ask for it, so a queue is no longer than the store.
+func (d *onDemand) order(b *blobstore.Block, whom parityFor) *parityOrder {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o := d.orders[b.ID()]
-	if o == nil && len(d.queue) < most {
+	if o == nil {
 		o = &parityOrder{b: b, done: make(chan struct{})}
 		d.orders[b.ID()] = o
-		d.queue <- o // has room for parityOrders, and only we send
+	}
+	if !o.queued[whom] {
+		o.queued[whom] = true
+		d.queues[whom] = append(d.queues[whom], o)
+	}
+	select {
+	case d.news <- struct{}{}:
+	default: // work is told already
 	}
 	return o
+}
+
+// next takes the order whose turn it is, nil if none waits.
+func (d *onDemand) next() *parityOrder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for range parityQueues {
+		q := &d.queues[d.turn]
+		d.turn = (d.turn + 1) % parityQueues
+		for len(*q) > 0 {
+			o := (*q)[0]
+			if *q = (*q)[1:]; d.orders[o.b.ID()] == o { // else it has ended
+				return o
+			}
+		}
+	}
+	return nil
 }
 
 // end ends an order, unless it has ended.
@@ -70,21 +96,11 @@ func (d *onDemand) serve(id erasure.ID) {
 	delete(d.away, id)
 }
 
-// compute makes b whole when its turn comes, if fewer than most wait for theirs.
-func (d *onDemand) compute(b *blobstore.Block, most int) error {
+// compute makes b whole when its turn comes.
+func (d *onDemand) compute(b *blobstore.Block, whom parityFor) error {
 	ctx, cancel := context.WithTimeout(d.ctx, parityPatience)
 	defer cancel()
-	o := d.order(b, most)
-	for ; o == nil; o = d.order(b, most) {
-		select {
-		case <-time.After(parityLook):
-		case <-ctx.Done():
-			return fmt.Errorf("%w: others come first", errParity)
-		}
-		if d.refuses(b.ID()) {
-			return errParity
-		}
-	}
+	o := d.order(b, whom)
 	select {
 	case <-o.done:
 		return o.err
@@ -95,52 +111,61 @@ func (d *onDemand) compute(b *blobstore.Block, most int) error {
 
 // work computes what is ordered, until the context ends.
 func (d *onDemand) work() {
-	for {
-		select {
-		case o := <-d.queue:
-			took, err := d.perform(o)
-			d.end(o, err)
+	for d.ctx.Err() == nil {
+		o := d.next()
+		if o == nil {
 			select {
-			case <-time.After(parityRest * took):
+			case <-d.news:
 			case <-d.ctx.Done():
-				return
 			}
+			continue
+		}
+		select {
+		case <-time.After(parityRest * d.perform(o)):
 		case <-d.ctx.Done():
-			return
 		}
 	}
 }
 
-// perform makes the block of an order whole.
-func (d *onDemand) perform(o *parityOrder) (took time.Duration, err error) {
-	d.mu.Lock()
-	stands := d.orders[o.b.ID()] == o
-	d.mu.Unlock()
-	if !stands || o.b.Whole() {
+// perform makes the block of an order whole, ends the order, and returns how
+// long it took.
+func (d *onDemand) perform(o *parityOrder) (took time.Duration) {
+	took, err := d.code(o.b)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errParity, err)
+	}
+	d.end(o, err)
+	return took
+}
+
+// code makes b whole.
+func (d *onDemand) code(b *blobstore.Block) (took time.Duration, err error) {
+	if b.Whole() {
 		return 0, nil
 	}
-	if !o.b.HasContent() { // deleted, or damaged meanwhile
-		return 0, errParity
+	if !b.HasContent() {
+		return 0, fmt.Errorf("%s was deleted, or damaged, meanwhile", b.ID().Short())
 	}
-	d.coding.Lock()
-	began := time.Now()
-	err = o.b.Complete(d.ctx, nil)
-	took = time.Since(began)
-	d.coding.Unlock()
-	id := o.b.ID()
+	if err = d.bound(d.ctx, b); err == nil {
+		d.coding.Lock()
+		began := time.Now()
+		err = b.Complete(d.ctx, nil)
+		took = time.Since(began)
+		d.coding.Unlock()
+	}
 	d.mu.Lock()
 	if err == nil {
 		d.computed++
 		d.took += took
-		d.since[id] = time.Now()
+		d.since[b.ID()] = time.Now()
 	} else if d.ctx.Err() == nil {
-		d.refused[id] = time.Now().Add(parityRetry)
+		d.refused[b.ID()] = time.Now().Add(parityRetry)
 	}
 	d.mu.Unlock()
 	if err != nil {
-		d.log.Warn("parity not computed", "block", id.Short(), "err", err)
-		return took, fmt.Errorf("%w: %w", errParity, err)
+		d.log.Warn("parity not computed", "block", b.ID().Short(), "err", err)
+		return took, err
 	}
-	d.log.Info("parity computed", "block", id.Short(), "dur", took)
+	d.log.Info("parity computed", "block", b.ID().Short(), "dur", took)
 	return took, nil
 }

@@ -45,7 +45,7 @@ func (s source) Row(id erasure.ID, row int) ([]byte, []erasure.Root, error) {
 		return nil, nil, fmt.Errorf("%w: %w", kad.ErrNotHeld, err)
 	}
 	if f, ok := s.n.face(b).(face); ok && row >= 0 && row < b.Geometry().Rows() && f.missing(b.Geometry().PieceOf(row)) {
-		s.n.parity.order(b, parityOrders)
+		s.n.parity.order(b, forRows)
 		return nil, nil, fmt.Errorf("%w: parity is being computed", kad.ErrPending)
 	}
 	data, path, err := b.Row(row)
