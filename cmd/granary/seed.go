@@ -14,6 +14,7 @@ import (
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
+	"granary/cmd/granary/internal/traffic"
 )
 
 func (a *app) seed() *cobra.Command {
@@ -181,7 +182,7 @@ func seedingWords(s node.Seeding) string {
 	return "resting: the month's volume is used up"
 }
 
-func trafficWords(t node.Traffic) string {
+func trafficWords(t traffic.Used) string {
 	limit := "no limit"
 	if t.Limit > 0 {
 		limit = humanize.IBytes(uint64(t.Limit))

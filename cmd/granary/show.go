@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/deny"
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
@@ -302,7 +303,7 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 }
 
 // deniedWords says what the home's deny list keeps out, "" if nothing.
-func deniedWords(d node.Denied) string {
+func deniedWords(d deny.Status) string {
 	words := ""
 	if d.Blocks+d.Publishers+d.Namespaces+d.Announced > 0 {
 		words = fmt.Sprintf("%d blocks, %d publishers, %d namespaces; %d announcements not taken up since the start", d.Blocks, d.Publishers, d.Namespaces, d.Announced)

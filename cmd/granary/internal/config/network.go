@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
+	"granary/cmd/granary/internal/durable"
 	"granary/ledger"
 	"granary/ledger/light"
 )
@@ -41,17 +40,12 @@ type networkFile struct {
 
 // LoadNetwork reads and checks a network file.
 func LoadNetwork(path string) (Network, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Network{}, fmt.Errorf("open network file: %w", err)
+	raw, err := durable.Read(path, maxNetworkFile)
+	if errors.Is(err, durable.ErrTooLong) {
+		return Network{}, fmt.Errorf("%w: %w", ErrNetwork, err)
 	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxNetworkFile+1))
 	if err != nil {
-		return Network{}, fmt.Errorf("read network file %s: %w", path, err)
-	}
-	if len(raw) > maxNetworkFile {
-		return Network{}, fmt.Errorf("%w: %s is longer than %d bytes", ErrNetwork, path, maxNetworkFile)
+		return Network{}, fmt.Errorf("read network file: %w", err)
 	}
 	n, err := ParseNetwork(raw)
 	if err != nil {

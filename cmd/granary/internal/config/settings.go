@@ -12,6 +12,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
+
+	"granary/cmd/granary/internal/durable"
 )
 
 // ErrSettings reports a setting that is unknown or has no usable value.
@@ -51,6 +53,9 @@ type Settings struct {
 
 	flags *pflag.FlagSet // one per setting
 }
+
+// maxSettings bounds a settings file.
+const maxSettings = 1 << 20
 
 // NewSettings returns the defaults.
 func NewSettings() *Settings {
@@ -164,7 +169,7 @@ func (s *Settings) check() error {
 // readFile returns the values in a settings file by their keys; none if there
 // is no file.
 func (s *Settings) readFile(path string) (map[string]string, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := durable.Read(path, maxSettings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,11 +1,12 @@
 // Package durable writes files so that after a crash either the old file or
 // the whole new one is there: temporary file beside it, fsync, rename, fsync
-// of the folder.
+// of the folder. What others may have written meanwhile it reads with a bound.
 package durable
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,6 +38,23 @@ func Write(path string, b []byte, mode fs.FileMode) error {
 		_, err := f.Write(b)
 		return err
 	})
+}
+
+// ErrTooLong reports a file that is longer than what belongs there.
+var ErrTooLong = errors.New("file too long")
+
+// Read returns the bytes of a file of at most so many. Errors: ErrTooLong, and
+// those of the file system.
+func Read(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, most+1))
+	if int64(len(raw)) > most {
+		err = fmt.Errorf("%w: %s has more than %d bytes", ErrTooLong, path, most)
+	}
+	return raw, errors.Join(err, f.Close())
 }
 
 // SyncDir makes renames in dir survive a power cut.

@@ -13,8 +13,10 @@ import (
 
 	"granary/blobstore"
 	"granary/cmd/granary/internal/config"
+	"granary/cmd/granary/internal/deny"
 	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/node"
+	"granary/cmd/granary/internal/traffic"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/ledger/chain"
@@ -82,9 +84,9 @@ var rules = []rule{
 	{node.ErrNotCommitted, TryAgain, "it may still get there: look before you say it again"},
 	{node.ErrOffline, TryAgain, "check that validators of this network are reachable: `granary status`"},
 	{node.ErrFault, Failure, ""},
-	{node.ErrDenied, Failure, "the file deny in the home names it, or who announced it"},
-	{node.ErrDenyList, Usage, "a line of the file deny in the home is `block ID`, `publisher KEY` or `namespace NAME`"},
-	{node.ErrVolume, Quota, "wait for the next month, or raise monthly_volume in config.toml"},
+	{deny.ErrDenied, Failure, "the file deny in the home names it, or who announced it"},
+	{deny.ErrList, Usage, "a line of the file deny in the home is `block ID`, `publisher KEY` or `namespace NAME`"},
+	{traffic.ErrVolume, Quota, "wait for the next month, or raise monthly_volume in config.toml"},
 	{node.ErrDuty, Failure, ""},
 	{node.ErrNoCustody, Failure, "run the node with --role seeder"},
 	{node.ErrWatching, Locked, "`granary watch --history` shows what it has found"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
 )
@@ -29,7 +30,7 @@ func openFolder(dir string) (*encoded, error) {
 	if err := f.describe(dir); err != nil {
 		return nil, fmt.Errorf("folder %s: %w", dir, err)
 	}
-	proof, err := os.ReadFile(filepath.Join(dir, "proof"))
+	proof, err := durable.Read(filepath.Join(dir, "proof"), 16*int64(f.info.Geometry().K()))
 	if err == nil {
 		f.verifier, err = erasure.NewVerifier(f.info, proof)
 	}

@@ -3,13 +3,13 @@ package folder
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
 
+	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
 )
@@ -79,12 +79,7 @@ func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 const maxRecord = 64 << 10
 
 func readRecord(path string) (erasure.Info, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return erasure.Info{}, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	raw, err := durable.Read(path, maxRecord)
 	if err != nil {
 		return erasure.Info{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/deny"
 	"granary/erasure"
 	"granary/ledger"
 )
@@ -25,7 +26,7 @@ func (n *Node) examine(ctx context.Context, t task, b *blobstore.Block) error {
 		}
 	}
 	if n.deniesRecord(t.record) { // since a moment ago
-		return fmt.Errorf("not attested: %w", ErrDenied)
+		return fmt.Errorf("not attested: %w", deny.ErrDenied)
 	}
 	err := n.attest(ctx, t.index, b.ID())
 	if errors.Is(err, ledger.ErrAttested) || errors.Is(err, ledger.ErrExpired) {

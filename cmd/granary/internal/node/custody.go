@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/deny"
 	"granary/erasure"
 	"granary/ledger"
 )
@@ -176,7 +177,7 @@ func (n *Node) performed(ctx context.Context, t task, err error) task {
 	n.abstains = n.abstention(err)
 	t.until = p.until
 	switch {
-	case err == nil || p.decided || errors.Is(err, ErrDenied):
+	case err == nil || p.decided || errors.Is(err, deny.ErrDenied):
 	case interrupted:
 		n.waiting = append(n.waiting, t)
 	default:

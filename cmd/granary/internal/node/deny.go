@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/deny"
 	"granary/erasure"
 	"granary/ledger"
 )
@@ -32,14 +33,14 @@ const (
 
 // deniesRecord reports whether an announced block is denied.
 func (n *Node) deniesRecord(r ledger.Record) bool {
-	return n.deny.now().Denies(r.ID(), r.Publisher, r.Namespace)
+	return n.deny.List().Denies(r.ID(), r.Publisher, r.Namespace)
 }
 
 // denies reports whether a stored block is denied.
-func (n *Node) denies(b *blobstore.Block) bool { return deniedBy(n.deny.now(), b) }
+func (n *Node) denies(b *blobstore.Block) bool { return deniedBy(n.deny.List(), b) }
 
-func deniedBy(l DenyList, b *blobstore.Block) bool {
-	if !l.announcers() { // nearly always: no note need be read
+func deniedBy(l deny.List, b *blobstore.Block) bool {
+	if !l.Announcers() { // nearly always: no note need be read
 		return l.Blocks[b.ID()]
 	}
 	publisher, namespace := announcer(b)
@@ -71,13 +72,13 @@ func (n *Node) noteBy(ctx context.Context, b *blobstore.Block, r ledger.Record) 
 	}
 }
 
-// refuseDenied returns ErrDenied for a block that is denied, by its ID or by who
+// refuseDenied returns deny.ErrDenied for a block that is denied, by its ID or by who
 // announced it. If the list names announcers, and the ledger cannot be asked who
 // announced this block, it returns ErrOffline.
 func (n *Node) refuseDenied(ctx context.Context, id erasure.ID) error {
-	l := n.deny.now()
+	l := n.deny.List()
 	denied := l.Blocks[id]
-	if !denied && l.announcers() {
+	if !denied && l.Announcers() {
 		publisher, namespace, err := n.announcedBy(ctx, id)
 		if err != nil {
 			return fmt.Errorf("%w: publishers or namespaces are denied, and who announced %s is not known: %w", ErrOffline, id.Short(), err)
@@ -85,7 +86,7 @@ func (n *Node) refuseDenied(ctx context.Context, id erasure.ID) error {
 		denied = l.Denies(id, publisher, namespace)
 	}
 	if denied {
-		return fmt.Errorf("%w: %s", ErrDenied, id)
+		return fmt.Errorf("%w: %s", deny.ErrDenied, id)
 	}
 	return nil
 }
@@ -119,9 +120,9 @@ func (n *Node) announcedBy(ctx context.Context, id erasure.ID) (ledger.PublicKey
 func (n *Node) watchDenied(ctx context.Context) {
 	said := ""
 	again := true // a list that was written while the node was down
-	var before DenyList
+	var before deny.List
 	for ctx.Err() == nil {
-		old, changed, err := n.deny.reload()
+		old, changed, err := n.deny.Reload()
 		if err != nil && err.Error() != said {
 			said = err.Error()
 			n.log.Error("the deny list of before stays in force", "err", err)
@@ -142,15 +143,15 @@ func (n *Node) watchDenied(ctx context.Context) {
 // enforce gives up what is denied now, and serves again what was so before. It
 // returns true if somebody is still at work on a denied block, or the ledger could not
 // be asked who announced one.
-func (n *Node) enforce(ctx context.Context, before DenyList) (again bool) {
-	l := n.deny.now()
+func (n *Node) enforce(ctx context.Context, before deny.List) (again bool) {
+	l := n.deny.List()
 	n.stopDenied(l)
 	reached := true // the ledger, as far as it was asked
 	for _, b := range n.store.Blocks() {
 		if ctx.Err() != nil {
 			return true
 		}
-		if l.announcers() && reached {
+		if l.Announcers() && reached {
 			reached = n.label(ctx, b)
 		}
 		var err error
@@ -204,7 +205,7 @@ func (n *Node) giveUp(ctx context.Context, b *blobstore.Block) error {
 }
 
 // stopDenied ends all work on denied announcements.
-func (n *Node) stopDenied(l DenyList) {
+func (n *Node) stopDenied(l deny.List) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	denied := func(t task) bool { return l.Denies(t.record.ID(), t.record.Publisher, t.record.Namespace) }
@@ -221,7 +222,7 @@ func (n *Node) stopDenied(l DenyList) {
 
 // abstain notes that an announcement is not taken up because it is denied.
 func (n *Node) abstain(t task) {
-	if n.deny.note(t.index) {
+	if n.deny.Note(t.index) {
 		n.log.Warn("announced block denied: not kept, and not attested by a validator", "block", t.record.ID().Short(), "index", t.index)
 	}
 }

@@ -41,11 +41,11 @@ type Fetched struct {
 // block that is whole already is returned at once. What was fetched before an
 // error is kept, so a later call resumes.
 //
-// Errors: ErrDenied, ErrOffline, ErrNotFound, ErrTooFewRows, ErrStalled, erasure.ErrNotClean,
+// Errors: deny.ErrDenied, ErrOffline, ErrNotFound, ErrTooFewRows, ErrStalled, erasure.ErrNotClean,
 // blobstore.ErrQuota, and what the network gives.
 func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Report) (Fetched, error) {
 	began := time.Now()
-	if err := n.volume.spent(); err != nil {
+	if err := n.traffic.Spent(); err != nil {
 		return Fetched{}, err
 	}
 	if opt.Patience == 0 {
@@ -167,7 +167,7 @@ func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
 }
 
 // patient returns a context that ends with ErrStalled as its cause once no
-// new row of b was held for the given time, or with ErrVolume.
+// new row of b was held for the given time, or with traffic.ErrVolume.
 func (n *Node) patient(ctx context.Context, b *blobstore.Block, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
@@ -181,7 +181,7 @@ func (n *Node) patient(ctx context.Context, b *blobstore.Block, limit time.Durat
 				return
 			case <-tick.C:
 			}
-			if err := n.volume.spent(); err != nil {
+			if err := n.traffic.Spent(); err != nil {
 				cancel(err)
 				return
 			}

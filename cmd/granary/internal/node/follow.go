@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -225,7 +224,7 @@ func (n *Node) proclaim(ctx context.Context) {
 func (n *Node) cursorPath() string { return filepath.Join(n.cfg.Dir, "ledger", "cursor") }
 
 func (n *Node) loadCursor() uint64 {
-	raw, err := os.ReadFile(n.cursorPath())
+	raw, err := durable.Read(n.cursorPath(), maxNumber)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}

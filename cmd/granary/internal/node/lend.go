@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -71,7 +70,7 @@ func RememberLend(dir string, bytes int64) error {
 
 // lendCap reads what RememberLend wrote.
 func (n *Node) lendCap() int64 {
-	raw, err := os.ReadFile(filepath.Join(n.cfg.Dir, lendFile))
+	raw, err := durable.Read(filepath.Join(n.cfg.Dir, lendFile), maxNumber)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}

@@ -13,7 +13,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/bans"
+	"granary/cmd/granary/internal/deny"
 	"granary/cmd/granary/internal/journal"
+	"granary/cmd/granary/internal/traffic"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/ledger/chain"
@@ -66,6 +69,16 @@ type Faults struct {
 	Corrupt bool // claim every piece of every block and serve wrong bytes
 }
 
+// Files of the home that other packages read and write.
+const (
+	trafficFile = "traffic.json"
+	bansFile    = "bans.json"
+	denyFile    = "deny"
+)
+
+// maxNumber bounds a file of the home that is one number.
+const maxNumber = 64
+
 // Node is one running node. Its methods may be called by any number of
 // goroutines.
 type Node struct {
@@ -73,8 +86,8 @@ type Node struct {
 	cfg     Config
 	log     *slog.Logger
 	swarm   *swarm.Swarm
-	volume  *volume
-	bans    *bans
+	traffic *traffic.Meter
+	bans    *bans.List
 	host    *kad.Host
 	chain   *chain.Chain  // of a validator; nil otherwise
 	light   *light.Client // through which the ledger is read
@@ -108,7 +121,7 @@ type Node struct {
 	idle      string                   // guarded by mu: why the node does not work for others; "": it does
 	anyway    map[erasure.ID]int       // guarded by mu: blocks served even so, and how often that was asked
 
-	deny *denier // what this home keeps out
+	deny *deny.File // what this home keeps out
 
 	lend        chan struct{}      // what is lent was changed
 	stopLending context.CancelFunc // guarded by mu: ends the round under way, if any
@@ -159,23 +172,23 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.tests, err = journal.Open(JournalDir(cfg.Dir)); err != nil {
 		return nil, err
 	}
-	n.volume, err = openVolume(filepath.Join(cfg.Dir, trafficFile), cfg.Volume, time.Now)
+	n.traffic, err = traffic.Open(filepath.Join(cfg.Dir, trafficFile), cfg.Volume, time.Now)
 	if err != nil {
 		return nil, err
 	}
-	n.bans, err = openBans(filepath.Join(cfg.Dir, bansFile), time.Now())
+	n.bans, err = bans.Open(filepath.Join(cfg.Dir, bansFile), time.Now())
 	if err != nil {
 		n.log.Warn("bans of before are forgotten", "err", err)
 	}
-	if n.deny, err = openDenier(filepath.Join(cfg.Dir, denyFile)); err != nil {
+	if n.deny, err = deny.Open(filepath.Join(cfg.Dir, denyFile)); err != nil {
 		return nil, err
 	}
 	n.swarm, err = swarm.Open(swarm.Config{
 		IP: cfg.IP, Port: cfg.TorrentPort, AllowPrivate: cfg.Devnet,
 		UploadRate: torrentShare(cfg.UploadRate), DownloadRate: cfg.DownloadRate,
-		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.volume.spend,
+		MaxConns: cfg.Connections, MaxDials: cfg.Dials, Spend: n.traffic.Spend,
 		Sources: cfg.Sources,
-		Banned:  n.bans.addresses(),
+		Banned:  n.bans.Addresses(),
 		Corrupt: cfg.Faults.Corrupt, Logger: n.log,
 	})
 	if err != nil {
@@ -296,8 +309,8 @@ func (n *Node) Close() error {
 	if n.swarm != nil {
 		errs = append(errs, n.swarm.Close())
 	}
-	if n.volume != nil {
-		errs = append(errs, n.volume.close())
+	if n.traffic != nil {
+		errs = append(errs, n.traffic.Close())
 	}
 	if n.Shelf != nil {
 		errs = append(errs, n.store.Close())

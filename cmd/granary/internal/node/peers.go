@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -25,12 +24,11 @@ func (n *Node) holdersPath() string { return filepath.Join(JournalDir(n.cfg.Dir)
 
 // loadHolders returns what keepHolders wrote, nil if there is nothing of use.
 func (n *Node) loadHolders() []byte {
-	info, err := os.Stat(n.holdersPath())
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() > maxHoldersFile {
+	raw, err := durable.Read(n.holdersPath(), maxHoldersFile)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	raw, rerr := os.ReadFile(n.holdersPath())
-	if err = errors.Join(err, rerr); err != nil {
+	if err != nil {
 		n.log.Warn("holders known before are forgotten", "err", err)
 		return nil
 	}

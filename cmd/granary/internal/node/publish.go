@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/deny"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/ledger/light"
@@ -63,7 +64,7 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 	if n.cfg.Publisher == nil {
 		return Published{}, errors.New("this node has no publisher key")
 	}
-	if err := n.volume.spent(); err != nil {
+	if err := n.traffic.Spent(); err != nil {
 		return Published{}, err
 	}
 	if opt.Patience == 0 {
@@ -86,8 +87,8 @@ func (n *Node) Publish(ctx context.Context, name string, r io.Reader, opt Publis
 		return Published{}, fmt.Errorf("store %q: %w", name, n.explained(err))
 	}
 	p := Published{Block: b, Encoded: time.Since(began)}
-	if l := n.deny.now(); l.Denies(b.ID(), ledger.KeyOf(n.cfg.Publisher), opt.Namespace) {
-		return p, fmt.Errorf("%w: %s is stored, and not announced", ErrDenied, b.ID())
+	if l := n.deny.List(); l.Denies(b.ID(), ledger.KeyOf(n.cfg.Publisher), opt.Namespace) {
+		return p, fmt.Errorf("%w: %s is stored, and not announced", deny.ErrDenied, b.ID())
 	}
 	if err := n.seed(b); err != nil {
 		return p, err

@@ -2,13 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"granary/cmd/granary/internal/durable"
 	"granary/erasure"
 	"granary/ledger"
 )
@@ -62,17 +62,12 @@ func ParseRef(s string) (Ref, error) {
 
 // ReadTorrent reads and checks a .torrent file.
 func ReadTorrent(path string) (erasure.Bundle, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return erasure.Bundle{}, fmt.Errorf("open torrent: %w", err)
+	raw, err := durable.Read(path, maxTorrentFile)
+	if errors.Is(err, durable.ErrTooLong) {
+		return erasure.Bundle{}, fmt.Errorf("%w: %w", erasure.ErrTorrent, err)
 	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxTorrentFile+1))
 	if err != nil {
-		return erasure.Bundle{}, fmt.Errorf("read torrent %s: %w", path, err)
-	}
-	if len(raw) > maxTorrentFile {
-		return erasure.Bundle{}, fmt.Errorf("%s: %w: longer than %d bytes", path, erasure.ErrTorrent, maxTorrentFile)
+		return erasure.Bundle{}, fmt.Errorf("read torrent: %w", err)
 	}
 	b, err := erasure.ParseTorrent(raw)
 	if err != nil {

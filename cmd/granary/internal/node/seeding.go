@@ -11,6 +11,7 @@ import (
 
 	"granary/blobstore"
 	"granary/cmd/granary/internal/durable"
+	"granary/cmd/granary/internal/traffic"
 	"granary/erasure"
 )
 
@@ -95,7 +96,7 @@ func (n *Node) watchClock(ctx context.Context) {
 		case <-tick.C:
 			n.reconsider()
 		}
-		if err := n.bans.keep(n.swarm.Banned(), time.Now()); err != nil {
+		if err := n.bans.Keep(n.swarm.Banned(), time.Now()); err != nil {
 			n.log.Warn("bans not kept", "err", err)
 		}
 		if ctx.Err() != nil {
@@ -145,7 +146,7 @@ func (n *Node) whyIdle() (why string, err error) {
 		return "", nil
 	}
 	_, err = os.Stat(filepath.Join(n.cfg.Dir, offFile))
-	spent := n.volume.spent()
+	spent := n.traffic.Spent()
 	switch {
 	case err == nil:
 		return "off", nil
@@ -153,7 +154,7 @@ func (n *Node) whyIdle() (why string, err error) {
 		return idleError, err
 	case n.cfg.Hours != nil && !n.cfg.Hours.Open(time.Now()):
 		return "hours", nil
-	case errors.Is(spent, ErrVolume):
+	case errors.Is(spent, traffic.ErrVolume):
 		return "volume", nil
 	case spent != nil:
 		return idleError, spent

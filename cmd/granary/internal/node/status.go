@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"granary/cmd/granary/internal/deny"
+	"granary/cmd/granary/internal/traffic"
 	"granary/ledger"
 	"granary/ledger/light"
 )
@@ -28,9 +30,9 @@ type Status struct {
 	Consensus *ChainStatus   `json:"consensus,omitempty"` // of a node that runs the chain
 	Validator bool           `json:"validator"`
 	Abstains  string         `json:"abstains,omitempty"` // why this validator attests nothing: its disk or quota is full
-	Denied    Denied         `json:"denied"`
+	Denied    deny.Status    `json:"denied"`
 	Seeding   Seeding        `json:"seeding"`
-	Traffic   Traffic        `json:"traffic"`
+	Traffic   traffic.Used   `json:"traffic"`
 	Lent      Lent           `json:"lent"`
 	Conns     int            `json:"connections"` // of torrents
 	Blocks    int            `json:"blocks"`
@@ -82,7 +84,7 @@ func (n *Node) Status() (Status, error) {
 	s := Status{
 		Chain: n.cfg.Genesis.ChainID, Peer: n.host.ID().String(), Custodian: n.cfg.Custodian,
 		Addrs: n.host.Addrs(), Torrent: netip.AddrPortFrom(n.cfg.IP, uint16(n.swarm.Port())),
-		Banned: n.swarm.Banned(), Seeding: n.Seeding(), Traffic: n.volume.traffic(), Lent: n.Lent(), Conns: n.swarm.Connections(),
+		Banned: n.swarm.Banned(), Seeding: n.Seeding(), Traffic: n.traffic.Used(), Lent: n.Lent(), Conns: n.swarm.Connections(),
 		Blocks: usage.Blocks,
 	}
 	if s.Storage, err = n.storage(usage.Bytes, usage.Quota); err != nil {
@@ -98,7 +100,7 @@ func (n *Node) Status() (Status, error) {
 		key := n.cfg.Publisher.Public().(ed25519.PublicKey)
 		s.Publisher = hex.EncodeToString(key)
 	}
-	s.Denied = n.deny.status()
+	s.Denied = n.deny.Status()
 	s.Groups, s.Sampled = groupList(n.groups), n.Sampled()
 	s.Parity = n.Parity()
 	return s, nil

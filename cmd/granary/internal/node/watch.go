@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -262,13 +261,16 @@ type watchState struct {
 	Open []watchItem `json:"open"` // by index
 }
 
+// maxWatchFile bounds what is read of it: some 200,000 open blocks.
+const maxWatchFile = 64 << 20
+
 func (n *Node) watchPath() string { return filepath.Join(JournalDir(n.cfg.Dir), "watch") }
 
 // loadWatch returns where the last watcher of this home stopped; the zero
 // state, which begins at the head, if there was none or its file is damaged.
 func (n *Node) loadWatch() watchState {
 	var s watchState
-	raw, err := os.ReadFile(n.watchPath())
+	raw, err := durable.Read(n.watchPath(), maxWatchFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s
 	}

@@ -1,18 +1,18 @@
-package node_test
+package deny_test
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
-	"granary/cmd/granary/internal/node"
+	"granary/cmd/granary/internal/deny"
 	"granary/erasure"
 	"granary/ledger"
 )
 
-func TestDenyListsAreReadStrictly(t *testing.T) {
+func TestListsAreReadStrictly(t *testing.T) {
 	id, key := strings.Repeat("ab", 32), strings.Repeat("0c", 32)
-	l, err := node.ParseDenyList([]byte("# of others\n\nblock " + id + "  # why\r\npublisher\t" + key + "\nnamespace spam-1\nblock " + id))
+	l, err := deny.Parse([]byte("# of others\n\nblock " + id + "  # why\r\npublisher\t" + key + "\nnamespace spam-1\nblock " + id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,16 +46,16 @@ func TestDenyListsAreReadStrictly(t *testing.T) {
 	for _, bad := range []string{
 		"block", "block " + id + " " + id, "block " + id[2:], "publisher x", "namespace Spam", "owner " + key, id, "block " + strings.Repeat("x", 1<<17),
 	} {
-		if _, err := node.ParseDenyList([]byte("namespace good\n" + bad)); !errors.Is(err, node.ErrDenyList) {
-			t.Errorf("%.40q: %v, want ErrDenyList", bad, err)
+		if _, err := deny.Parse([]byte("namespace good\n" + bad)); !errors.Is(err, deny.ErrList) {
+			t.Errorf("%.40q: %v, want ErrList", bad, err)
 		}
 	}
 }
 
-func FuzzParseDenyList(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte("block " + strings.Repeat("ab", 32) + "\nnamespace x # y\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		l, err := node.ParseDenyList(raw)
+		l, err := deny.Parse(raw)
 		if err == nil && l.Denies(erasure.ID{}, ledger.PublicKey{}, "") && !l.Blocks[erasure.ID{}] && !l.Publishers[ledger.PublicKey{}] {
 			t.Error("denies what is not known")
 		}

@@ -1,4 +1,4 @@
-package node_test
+package bans_test
 
 import (
 	"net/netip"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"granary/cmd/granary/internal/node"
+	"granary/cmd/granary/internal/bans"
 )
 
 func TestBansOutliveRestartsForAWeek(t *testing.T) {
@@ -17,7 +17,7 @@ func TestBansOutliveRestartsForAWeek(t *testing.T) {
 	one, two := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::2")
 	step := func(at time.Time, banned, want []netip.Addr) {
 		t.Helper()
-		b, err := node.OpenBans(path, at)
+		b, err := bans.Open(path, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func TestBansOutliveRestartsForAWeek(t *testing.T) {
 func TestBansAreBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bans.json")
 	now := time.Now()
-	b, err := node.OpenBans(path, now)
+	b, err := bans.Open(path, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +59,13 @@ func TestBansAreBounded(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the file is written although nobody is new")
 	}
-	if b, err = node.OpenBans(path, now); err != nil {
+	if b, err = bans.Open(path, now); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Keep(many, now); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = node.OpenBans(path, now.Add(time.Hour)); err != nil || len(b.Addresses()) != 1024 {
+	if b, err = bans.Open(path, now.Add(time.Hour)); err != nil || len(b.Addresses()) != 1024 {
 		t.Errorf("%d are banned, want 1024; %v", len(b.Addresses()), err)
 	}
 }
@@ -75,7 +75,7 @@ func TestADamagedBanFileBansNobody(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`[{"ip":"203.0.113.`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b, err := node.OpenBans(path, time.Now())
+	b, err := bans.Open(path, time.Now())
 	if err == nil || len(b.Addresses()) != 0 {
 		t.Errorf("got %v and %v, want nobody and an error", b.Addresses(), err)
 	}
