@@ -13,6 +13,8 @@ import (
 // printConsensus says how a node that runs the chain stands among the others.
 func printConsensus(w io.Writer, s node.ChainStatus) {
 	switch {
+	case s.Halted:
+		fmt.Fprintf(w, "consensus  halted at height %d: start the node again when this is mended\n", s.Height)
 	case !s.Syncing:
 		fmt.Fprintf(w, "consensus  height %d, %d nodes connected\n", s.Height, s.Nodes)
 	case s.Highest > 0:

@@ -27,11 +27,13 @@ type app struct {
 
 	tried *outcome // what the last block that was tried comes to; nil: none since the last commit
 
+	judged int64 // the last height for which a proposal was judged
+
 	waiting ledger.Mempool // what CheckTx let in since the last commit
 
 	commits *signal
 	halted  func(reason error)
-	decided func(height int64) // called with each that is committed
+	decided func(height int64, judged bool) // called with each that is committed
 }
 
 // Info tells the engine where the state is, so that it replays what is missing.
@@ -149,7 +151,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 		a.halted(err)
 		return nil, err
 	}
-	a.decided(height)
+	a.decided(height, height == a.judged)
 	a.commits.raise()
 	return &abci.ResponseCommit{}, nil
 }

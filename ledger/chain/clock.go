@@ -13,8 +13,8 @@ const (
 	// clients put up with.
 	clockDrift = 10 * time.Second
 
-	// clockHeights is how many heights must agree on that. One that came late, after
-	// a partition, looks as if our clock were ahead.
+	// clockHeights is how many heights must agree on that. One that was decided late,
+	// when a partition ended, looks as if our clock were ahead.
 	clockHeights = 3
 )
 
@@ -50,10 +50,11 @@ func (c *clock) skew() time.Duration {
 	return 0
 }
 
-// decided is called when a height was committed. It looks at those only that the
-// node took part in deciding: of old ones the time of arrival says nothing.
-func (c *Chain) decided(height int64) {
-	if c.node == nil || c.node.ConsensusReactor().WaitSync() {
+// decided is called when a height was committed, with whether its block was judged
+// here when it was proposed. Of others the time of arrival says nothing: they are
+// old ones, that others had without us.
+func (c *Chain) decided(height int64, judged bool) {
+	if c.node == nil || !judged {
 		return
 	}
 	commit := c.node.BlockStore().LoadSeenCommit(height)

@@ -56,8 +56,14 @@ func (silent) AddPeer(p2p.Peer) {}
 func (c *Chain) Engine() *node.Node { return c.node }
 
 // NewApplication returns what decides, over a store of its own that the caller
-// closes.
-func NewApplication(path string, g ledger.Genesis) (abci.Application, *bbolt.DB, error) {
+// closes. decided is called with each height that is committed.
+func NewApplication(path string, g ledger.Genesis, decided func(height int64, judged bool)) (abci.Application, *bbolt.DB, error) {
 	db, err := openStore(path, g)
-	return &app{db: db, commits: newSignal(), halted: func(error) {}, decided: func(int64) {}}, db, err
+	return &app{db: db, commits: newSignal(), halted: func(error) {}, decided: decided}, db, err
 }
+
+// Credible is the height that the chain has by what peers say.
+var Credible = credible
+
+// Halt makes the node give up.
+func (c *Chain) Halt(reason error) { c.halt(reason) }

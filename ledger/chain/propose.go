@@ -40,6 +40,7 @@ func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposa
 	if err != nil {
 		return nil, a.broken("judge a proposal for", req.Height, err)
 	}
+	a.judged = req.Height
 	res := &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}
 	if slices.ContainsFunc(o.applied.Results, func(refused error) bool { return refused != nil }) {
 		res.Status = abci.ResponseProcessProposal_REJECT

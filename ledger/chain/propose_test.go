@@ -19,16 +19,23 @@ type bench struct {
 	abci.Application
 	height int64
 	now    time.Time
+	judged []int64 // those heights that it took part in deciding
 }
 
 func newBench(t testing.TB, g ledger.Genesis) *bench {
 	t.Helper()
-	a, db, err := chain.NewApplication(filepath.Join(t.TempDir(), "state.db"), g)
+	b := &bench{TB: t, now: g.Time}
+	a, db, err := chain.NewApplication(filepath.Join(t.TempDir(), "state.db"), g, func(height int64, judged bool) {
+		if judged {
+			b.judged = append(b.judged, height)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return &bench{t, a, 0, g.Time}
+	b.Application = a
+	return b
 }
 
 // decide has the next height take transactions.
@@ -135,5 +142,20 @@ func TestProposalWithAnythingRefusedIsRefused(t *testing.T) {
 	b.decide(good)
 	if !b.accepts(1, gives, takes) || b.accepts(1, good) {
 		t.Error("the state is not that of the decided block")
+	}
+}
+
+// TestClockIsHeldAgainstHeightsJudgedHere: those that come by themselves, after a
+// partition, say nothing about a clock.
+func TestClockIsHeldAgainstHeightsJudgedHere(t *testing.T) {
+	b := newBench(t, testGenesis(4, time.Second))
+	for height := range int64(6) {
+		if height%2 == 0 {
+			b.accepts(time.Second)
+		}
+		b.decide()
+	}
+	if !slices.Equal(b.judged, []int64{1, 3, 5}) {
+		t.Errorf("taken part in deciding %v", b.judged)
 	}
 }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"time"
 
 	"granary/ledger"
@@ -14,8 +15,10 @@ type Status struct {
 	Peers   int  // connected on the consensus port
 	Waiting int  // transactions that wait here
 
-	// Highest is the highest height that a connected node said it has when it was
-	// last asked, which is every ten seconds while Syncing; 0 if none said.
+	// Highest is the highest height that more than a third of the connected nodes,
+	// and not one of several alone, said they have when they were last asked, which
+	// is every ten seconds while Syncing; 0 if none said. Of a single node it is just
+	// that one's word.
 	Highest int64
 
 	// Stuck is why Syncing makes no progress: ErrAlone or ErrHistory. In the first
@@ -29,18 +32,19 @@ type Status struct {
 	ClockAhead time.Duration
 }
 
-// Status returns how the node is doing, or its Err.
+// Status returns how the node is doing, or its Err: with ErrHalted, how far it had
+// come.
 func (c *Chain) Status() (Status, error) {
-	if err := c.Err(); err != nil {
-		return Status{}, err
-	}
-	s := Status{
-		Syncing:    c.node.ConsensusReactor().WaitSync(),
-		Peers:      c.node.Switch().Peers().Size(),
-		Waiting:    c.node.Mempool().Size(),
-		ClockAhead: c.clock.skew(),
-	}
+	var s Status
 	err := c.View(func(state *ledger.State) { s.Height, s.Head = state.Height(), state.Head() })
+	if err := cmp.Or(c.Err(), err); err != nil {
+		return s, err
+	}
+	s.Syncing = c.node.ConsensusReactor().WaitSync()
+	s.Peers = c.node.Switch().Peers().Size()
+	s.Waiting = c.node.Mempool().Size()
+	s.ClockAhead = c.clock.skew()
+	s.Highest = c.peers.highest()
 	switch {
 	case !s.Syncing:
 	case s.Peers == 0:
@@ -48,6 +52,5 @@ func (c *Chain) Status() (Status, error) {
 	default:
 		s.Stuck = c.peers.lacks(s.Height + 1)
 	}
-	s.Highest = c.peers.highest()
-	return s, err
+	return s, nil
 }

@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cometbft/cometbft/blocksync"
@@ -66,14 +67,26 @@ func (h *historians) RemovePeer(peer p2p.Peer, reason any) {
 	h.Reactor.RemovePeer(peer, reason)
 }
 
-// highest is the highest height that a connected peer says it has.
-func (h *historians) highest() (height int64) {
+// highest is the height that the chain has by what connected peers say.
+func (h *historians) highest() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var claims []int64
 	for _, s := range h.have {
-		height = max(height, s.high)
+		claims = append(claims, s.high)
 	}
-	return height
+	return credible(claims)
+}
+
+// credible is the highest height that more than a third of those who named one
+// have, and not one of several alone: a height is free to name. 0 if nobody did.
+func credible(claims []int64) int64 {
+	if len(claims) == 0 {
+		return 0
+	}
+	slices.Sort(claims)
+	needed := min(len(claims), max(2, len(claims)/3+1))
+	return claims[len(claims)-needed]
 }
 
 // lacks returns ErrHistory if peers have later heights than next and none has

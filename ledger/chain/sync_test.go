@@ -3,6 +3,7 @@ package chain_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,5 +58,35 @@ func TestNewNodeSaysWhyItDoesNotComeOn(t *testing.T) {
 	n.stop(0)
 	if s := stuck(chain.ErrAlone); !s.Syncing {
 		t.Errorf("status %+v", s)
+	}
+}
+
+func TestOneOfSeveralDoesNotSayHowHighTheChainIs(t *testing.T) {
+	const lie = 9_999_999_999
+	for _, tt := range []struct {
+		claims []int64
+		want   int64
+	}{
+		{nil, 0},
+		{[]int64{12}, 12},
+		{[]int64{lie, 12}, 12},
+		{[]int64{12, 13, lie}, 13},
+		{[]int64{3, lie, 12, 13}, 13},
+		{[]int64{0, 0, 12, lie, 13, 14}, 13},
+		{[]int64{lie, 14, 14, 14, 14, 14, lie, 14, 14}, 14},
+	} {
+		if got := chain.Credible(slices.Clone(tt.claims)); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.claims, got, tt.want)
+		}
+	}
+}
+
+func TestHaltedNodeSaysHowFarItCame(t *testing.T) {
+	n := foundNetwork(t, 1, 0, 200*time.Millisecond)
+	c := n.start(0)
+	eventually(t, "a height", func() bool { s, err := c.Status(); return err == nil && s.Height > 1 })
+	c.Halt(errors.New("the disk is gone"))
+	if s, err := c.Status(); !errors.Is(err, chain.ErrHalted) || s.Height < 2 || s.Head.Size == 0 {
+		t.Errorf("status %+v, %v", s, err)
 	}
 }

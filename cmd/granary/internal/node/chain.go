@@ -10,7 +10,8 @@ import (
 // ChainStatus is how a node that runs the chain stands among those that do.
 type ChainStatus struct {
 	Height  int64  `json:"height"`            // that it has applied
-	Highest int64  `json:"highest,omitempty"` // that a connected node said it has
+	Highest int64  `json:"highest,omitempty"` // that connected nodes say they have
+	Halted  bool   `json:"halted,omitempty"`  // it gave up, and Stuck says why; only a restart helps
 	Syncing bool   `json:"syncing"`           // it still fetches old heights
 	Nodes   int    `json:"nodes"`             // connected on the consensus port
 	Stuck   string `json:"stuck,omitempty"`   // why it does not come on, and what to do
@@ -33,7 +34,7 @@ func (n *Node) chainStatus() *ChainStatus {
 	}
 	switch {
 	case err != nil:
-		out.Stuck = err.Error()
+		out.Halted, out.Stuck = errors.Is(err, chain.ErrHalted), err.Error()
 	case errors.Is(s.Stuck, chain.ErrAlone):
 		out.Stuck = s.Stuck.Error() + ": is `consensus` in the network file, or consensus_peers here, where one listens"
 	case errors.Is(s.Stuck, chain.ErrHistory):
