@@ -105,6 +105,7 @@ type Client struct {
 	logger *slog.Logger
 
 	updating chan struct{} // holds one while an Update is under way
+	way      way           // guarded by updating: how far the last one came
 
 	mu      sync.Mutex
 	peers   []string         // guarded by mu: the best to ask first

@@ -155,3 +155,41 @@ func TestHeightFarAwayDoesNotKeepAnUpdate(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowLineComesOn has a client far behind whose provider takes 3 s for each
+// block, and more of them than it waits for at a time.
+func TestSlowLineComesOn(t *testing.T) {
+	c := newSynth(t, 4)
+	c.idle(1)
+	early := c.fork()
+	for i := range 200 { // one of four is replaced every 5 heights
+		c.change(names(4, i+1))
+		c.idle(5)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		serving, asked := early, 0
+		l := line{"slow": func(ctx context.Context, protocol string, req []byte) ([]byte, error) {
+			if asked++; serving == c {
+				time.Sleep(3 * time.Second)
+			}
+			return honest(serving)(protocol, req)
+		}}
+		cl, err := light.Open(t.Context(), light.Config{Genesis: c.genesis, Now: c.now}, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl.SetPeers([]string{"slow"})
+		cl.Update(t.Context()) //nolint:errcheck // that it is stale
+		serving, asked = c, 0
+		tries := 0
+		for s := (light.Status{}); s.Height != c.height(); tries++ {
+			if s, err = cl.Update(t.Context()); err != nil && !errors.Is(err, light.ErrUnreachable) || tries == 200 {
+				t.Fatalf("try %d: %+v, %v", tries, s, err)
+			}
+		}
+		if tries < 3 || len(cl.Liars()) > 0 {
+			t.Errorf("%d tries with %d requests: not what is to be tested; liars %v", tries, asked, cl.Liars())
+		}
+		t.Logf("%d tries with %d requests", tries, asked)
+	})
+}

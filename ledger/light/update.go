@@ -20,7 +20,7 @@ const (
 	wanted = 3
 
 	// patience bounds the wait for the blocks between what is trusted and an
-	// answer: whoever makes up a height has a way to it that is long.
+	// answer at a time: whoever makes up a height has a way to it that is long.
 	patience = 5 * callTimeout
 )
 
@@ -254,7 +254,8 @@ func (c *Client) verify(ctx context.Context, v verifier, base *trusted, a answer
 }
 
 // follows checks by signatures that a provider's block follows from a trusted one.
-// If its provider does not show that within patience, that is silence.
+// If its provider does not show that within patience, that is silence; the next try
+// goes on where this one ended, with whichever provider.
 func (c *Client) follows(ctx context.Context, v verifier, from, to *types.LightBlock, peer string) error {
 	fetch := func(ctx context.Context, height int64) (*types.LightBlock, error) {
 		a, err := c.ask(ctx, peer, height, 0)
@@ -262,7 +263,21 @@ func (c *Client) follows(ctx context.Context, v verifier, from, to *types.LightB
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := v.skip(waiting, from, to, fetch); err != nil {
+	w := &c.way
+	if w.block != nil && w.block.Height <= from.Height {
+		*w = way{}
+	}
+	if w.block != nil && w.block.Height >= to.Height {
+		w = &way{}
+	}
+	continued := w.block != nil
+	err := v.skip(waiting, from, to, w, fetch)
+	if err != nil && continued && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrClock) {
+		// It may be what we came to that is of another chain.
+		*w = way{}
+		err = v.skip(waiting, from, to, w, fetch)
+	}
+	if err != nil {
 		return err
 	}
 	return checkSigned(c.cfg.Genesis.ChainID, to)

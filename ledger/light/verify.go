@@ -78,15 +78,26 @@ func (v verifier) link(trusted, block *types.LightBlock) error {
 	return err
 }
 
+// way is how far a verification came that did not come to its end.
+type way struct {
+	block  *types.LightBlock // the highest that was verified, by signatures alone; nil: none
+	beyond int64             // the lowest height that no signatures led to directly; 0: none known
+}
+
 // skip checks that target follows from trusted, with as few blocks between as
-// signatures allow, which fetch gets.
-func (v verifier) skip(ctx context.Context, trusted, target *types.LightBlock, fetch func(context.Context, int64) (*types.LightBlock, error)) error {
+// signatures allow, which fetch gets. It goes on from where w stands, which is
+// between the two, and leaves w where it came.
+func (v verifier) skip(ctx context.Context, trusted, target *types.LightBlock, w *way, fetch func(context.Context, int64) (*types.LightBlock, error)) error {
+	if w.block != nil {
+		trusted = w.block
+	}
 	ahead := []*types.LightBlock{target} // to verify, the nearest last
 	for skips := 0; len(ahead) > 0; {
 		next := ahead[len(ahead)-1]
 		err := v.link(trusted, next)
 		if err == nil {
 			trusted, ahead = next, ahead[:len(ahead)-1]
+			*w = way{block: trusted}
 			continue
 		}
 		if !errors.Is(err, errUnlinked) {
@@ -95,7 +106,11 @@ func (v verifier) skip(ctx context.Context, trusted, target *types.LightBlock, f
 		if skips++; skips > maxSkips {
 			return fmt.Errorf("%d light blocks do not lead from height %d to %d", maxSkips, trusted.Height, target.Height)
 		}
-		between, err := fetch(ctx, trusted.Height+(next.Height-trusted.Height)/2)
+		// What an earlier try fetched in vain is not fetched again.
+		if w.beyond <= trusted.Height+1 || w.beyond > next.Height {
+			w.beyond = next.Height
+		}
+		between, err := fetch(ctx, trusted.Height+(w.beyond-trusted.Height)/2)
 		if err != nil {
 			return err
 		}
