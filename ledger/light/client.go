@@ -115,7 +115,7 @@ type Client struct {
 	forked  error            // guarded by mu: ErrForked once seen
 
 	sets   map[uint64]seats            // guarded by mu: validator sets that were proven, by number
-	nonces map[ledger.PublicKey]uint64 // guarded by mu: the last that Transact signed with, by key
+	nonces map[ledger.PublicKey]nonces // guarded by mu: that Transact signed with, by key
 }
 
 // Open returns a client that trusts what cfg says. It asks nobody yet: give it
@@ -133,7 +133,7 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 		logger:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		liars:    make(map[string]error),
 		updating: make(chan struct{}, 1),
-		nonces:   make(map[ledger.PublicKey]uint64),
+		nonces:   make(map[ledger.PublicKey]nonces),
 		sets:     make(map[uint64]seats),
 	}
 	var err error

@@ -14,14 +14,22 @@ import (
 // package ledger that one gave, ErrNonce before others, else ErrUnreachable: then
 // one may have it all the same. Submitting again what waits already does no harm.
 //
-// ErrNonce may mean that this very transaction is in the log: see Transact.
+// ErrNonce may mean that this very transaction is in the log, and any reason that
+// only one gave may be a lie: see Transact.
 func (c *Client) Submit(ctx context.Context, raw []byte) error {
+	_, err := c.submitted(ctx, raw)
+	return err
+}
+
+// submitted is Submit, and says whether a refusal rests on the word of one
+// provider, while others were silent.
+func (c *Client) submitted(ctx context.Context, raw []byte) (lone bool, err error) {
 	if _, err := ledger.ParseTx(raw); err != nil {
-		return err
+		return false, err
 	}
 	var mu sync.Mutex
-	accepted := false
-	var refused, silent error // guarded by mu, as accepted
+	accepted, refusals := false, 0
+	var refused, silent error // guarded by mu, as accepted and refusals
 	c.several(ctx, func(asking context.Context, peer string) bool {
 		err := c.submit(asking, peer, raw)
 		unanswered := errors.Is(err, ErrUnreachable) || errors.Is(err, ErrLying)
@@ -38,20 +46,23 @@ func (c *Client) Submit(ctx context.Context, raw []byte) error {
 			silent = errors.Join(silent, err)
 		case refused == nil || errors.Is(err, ledger.ErrNonce):
 			refused = err
+			fallthrough
+		default:
+			refusals++
 		}
 		return false
 	})
 	switch {
 	case accepted:
-		return nil
+		return false, nil
 	case refused != nil:
-		return refused
+		return refusals == 1 && silent != nil, refused
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	case silent != nil:
-		return silent
+		return false, silent
 	}
-	return fmt.Errorf("%w: none is known", ErrUnreachable)
+	return false, fmt.Errorf("%w: none is known", ErrUnreachable)
 }
 
 func (c *Client) submit(ctx context.Context, peer string, raw []byte) error {

@@ -20,6 +20,10 @@ const (
 	// maxAhead is how many transactions of a key may wait while we sign another.
 	maxAhead = 16
 
+	// maxLook is how many entries of the log are looked through for what became of a
+	// transaction that was refused.
+	maxLook = 4096
+
 	// settlePause is how often the log is looked at while a nonce is in doubt.
 	settlePause = 200 * time.Millisecond
 )
@@ -31,7 +35,9 @@ const (
 // No provider's word makes it sign another copy: it does so only if the verified
 // log shows that another transaction has used the nonce. Until the log tells, at
 // most until ctx ends, it waits and submits the same again; then it returns
-// ErrUnsure. Otherwise it returns what Submit does.
+// ErrUnsure. Otherwise it returns what Submit does, which for a refusal is what two
+// providers say, or all that there are. The next transaction of the key takes the
+// nonce of a refused one: should that have been a lie, only one of them gets there.
 func (c *Client) Transact(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx) (ledger.Tx, []byte, error) {
 	// A nonce that the account has not used by now can be used from here on only.
 	head, _ := c.Head()
@@ -45,12 +51,15 @@ func (c *Client) Transact(ctx context.Context, key ed25519.PrivateKey, tx ledger
 	}
 	tx.Pay = params.Price(tx)
 	for range maxAhead {
-		nonce := c.nextNonce(ledger.KeyOf(key), account.Nonce)
-		raw, err := ledger.Sign(c.cfg.Genesis.ChainID, key, nonce, tx)
+		n := c.nextNonce(ledger.KeyOf(key), account.Nonce, head.Size)
+		raw, err := ledger.Sign(c.cfg.Genesis.ChainID, key, n.nonce, tx)
 		if err != nil {
 			return tx, nil, fmt.Errorf("sign %s: %w", tx.Kind, err)
 		}
-		taken, err := c.settle(ctx, head.Size, raw)
+		taken, err := c.settle(ctx, n.from, raw)
+		if err != nil && !errors.Is(err, ErrUnsure) {
+			c.giveBack(ledger.KeyOf(key), n)
+		}
 		if err != nil || !taken {
 			return tx, raw, err
 		}
@@ -58,21 +67,50 @@ func (c *Client) Transact(ctx context.Context, key ed25519.PrivateKey, tx ledger
 	return tx, nil, fmt.Errorf("%w: others use this key's nonces as fast", ledger.ErrWaiting)
 }
 
-// nextNonce returns the nonce for another transaction of a key, whose account has
-// used those up to used: one that this client has not signed with before, since
-// what waits for a height is not in the account yet.
-func (c *Client) nextNonce(who ledger.PublicKey, used uint64) uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last, signed := c.nonces[who]
-	if !signed || last < used || last >= used+maxAhead { // so many got lost: their nonces are free again
-		last = used
-	}
-	c.nonces[who] = last + 1
-	return last + 1
+// nonces is what this client signed with, by one key.
+type nonces struct {
+	last    uint64
+	refused []unused // the oldest first
 }
 
-// settle submits a transaction until a provider accepts it, refuses it for good,
+// unused is a nonce that no entry of the log before number from has used.
+type unused struct{ nonce, from uint64 }
+
+// nextNonce returns the nonce for another transaction of a key, whose account has
+// used those up to used when the log had size entries: that of one that was
+// refused, else one that this client has not signed with before, since what waits
+// for a height is not in the account yet.
+func (c *Client) nextNonce(who ledger.PublicKey, used, size uint64) unused {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, signed := c.nonces[who]
+	defer func() { c.nonces[who] = n }()
+	for len(n.refused) > 0 {
+		free := n.refused[0]
+		n.refused = n.refused[1:]
+		if free.nonce+ledger.NonceWindow > used && size < free.from+maxLook {
+			return free
+		}
+	}
+	if !signed || n.last < used || n.last >= used+maxAhead { // so many got lost: their nonces are free again
+		n.last = used
+	}
+	n.last++
+	return unused{n.last, size}
+}
+
+// giveBack frees the nonce of a transaction that was refused.
+func (c *Client) giveBack(who ledger.PublicKey, u unused) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nonces[who]
+	if len(n.refused) < maxAhead {
+		n.refused = append(n.refused, u)
+		c.nonces[who] = n
+	}
+}
+
+// settle submits a transaction until a provider accepts it, two refuse it for good,
 // or it is in the log. It reports whether the log has another one with its nonce,
 // in entry number from or later.
 func (c *Client) settle(ctx context.Context, from uint64, raw []byte) (taken bool, err error) {
@@ -80,9 +118,9 @@ func (c *Client) settle(ctx context.Context, from uint64, raw []byte) (taken boo
 	if err != nil {
 		return false, err
 	}
-	doubt := c.Submit(ctx, raw)
+	lone, doubt := c.submitted(ctx, raw)
 	for tried := int64(0); ; {
-		if !doubtful(doubt) {
+		if !lone && !doubtful(doubt) {
 			return false, doubt
 		}
 		if _, err := c.Update(ctx); stops(err) {
@@ -98,7 +136,7 @@ func (c *Client) settle(ctx context.Context, from uint64, raw []byte) (taken boo
 		// What used the nonce at a provider, and waited, may have been dropped there.
 		if _, height := c.Head(); err == nil && height != tried {
 			tried = height
-			doubt = c.Submit(ctx, raw)
+			lone, doubt = c.submitted(ctx, raw)
 		}
 	}
 }

@@ -87,6 +87,77 @@ func TestNothingIsPaidTwice(t *testing.T) {
 	}
 }
 
+// TestFalseRefusalIsNotBelieved has one provider refuse what it passes on, or keeps,
+// while the others are silent.
+func TestFalseRefusalIsNotBelieved(t *testing.T) {
+	for _, passedOn := range []bool{true, false} {
+		c := rich(t)
+		liar := func(protocol string, req []byte) ([]byte, error) {
+			if protocol != light.TxProtocol {
+				return light.Serve(c, req), nil
+			}
+			if passedOn && c.Submit(t.Context(), req) == nil {
+				c.add(bytes.Clone(req))
+				c.idle(1)
+			}
+			return txReply(ledger.Code(ledger.ErrCredits)), nil
+		}
+		cl, _ := client(t, c, light.Config{}, liar, down, down)
+		update(t, cl)
+		ctx := t.Context()
+		if !passedOn { // nothing will ever tell
+			var cancel func()
+			ctx, cancel = context.WithTimeout(ctx, time.Second)
+			defer cancel()
+		}
+		_, _, err := cl.Transact(ctx, key("alice"), payment())
+		if passedOn && err != nil || !passedOn && !errors.Is(err, light.ErrUnsure) {
+			t.Errorf("passed on %v: %v", passedOn, err)
+		}
+		if n := copies(t, c, ledger.KindTransfer); (n == 1) != passedOn {
+			t.Errorf("passed on %v: %d times in the log", passedOn, n)
+		}
+	}
+}
+
+// TestRefusedTransactionIsNotPaidBesideItsCopy has all providers refuse what they
+// pass on; whoever signs the same again does not pay again.
+func TestRefusedTransactionIsNotPaidBesideItsCopy(t *testing.T) {
+	c := rich(t)
+	lying := true
+	liar := func(protocol string, req []byte) ([]byte, error) {
+		if protocol != light.TxProtocol || !lying {
+			return honest(c)(protocol, req)
+		}
+		if c.Submit(t.Context(), req) == nil {
+			c.add(bytes.Clone(req))
+			c.idle(1)
+		}
+		return txReply(ledger.Code(ledger.ErrCredits)), nil
+	}
+	cl, _ := client(t, c, light.Config{}, liar, liar, liar)
+	update(t, cl)
+	if _, _, err := cl.Transact(t.Context(), key("alice"), payment()); !errors.Is(err, ledger.ErrCredits) {
+		t.Errorf("all refuse: %v", err)
+	}
+	lying = false
+	update(t, cl)
+	if _, _, err := cl.Transact(t.Context(), key("alice"), payment()); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if n := copies(t, c, ledger.KindTransfer); n != 1 {
+		t.Errorf("%d times in the log, want once", n)
+	}
+	// Another one is another one.
+	other := payment()
+	other.Transfer.Credits++
+	if _, raw, err := cl.Transact(t.Context(), key("alice"), other); err != nil || len(raw) == 0 {
+		t.Errorf("another: %v", err)
+	} else if tx, err := ledger.ParseTx(raw); err != nil || tx.Nonce != 3 {
+		t.Errorf("another: nonce %d, %v, want 3", tx.Nonce, err)
+	}
+}
+
 // txReply is a refusal as it travels.
 func txReply(code uint32) []byte { return []byte{0x82, byte(code), 0x60} }
 
