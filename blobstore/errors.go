@@ -64,10 +64,13 @@ func isLost(err error) bool {
 	return lost(errUnreadable) || lost(io.EOF) || lost(io.ErrUnexpectedEOF) || slices.ContainsFunc(lostErrors, lost)
 }
 
-// isAway reports whether err is the system's and tells nothing of what is stored:
-// a disk or server is away, descriptors or memory are short, and tomorrow it may
-// be over.
+// isAway reports whether err tells nothing of what is stored: a disk or server is
+// away, descriptors or memory are short, the store fails or is being closed, and
+// tomorrow it may be over.
 func isAway(err error) bool {
+	if errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) || isContextError(err) {
+		return true
+	}
 	_, system := errors.AsType[syscall.Errno](err)
 	return system && !isLost(err) && !errors.Is(err, fs.ErrNotExist)
 }

@@ -37,8 +37,12 @@ const (
 
 // reasons says why b is kept, and until when custody lasts, zero while unknown.
 func (s *Shelf) reasons(b *blobstore.Block) (all []Reason, until time.Time) {
-	if own := Reason(b.Note(noteOwn)); own != "" {
+	switch own := Reason(b.Note(noteOwn)); own {
+	case "":
+	case ReasonPublished, ReasonPinned, ReasonFetched:
 		all = append(all, own)
+	default:
+		all = append(all, ReasonPinned) // a newer version's, or damaged: it was wanted
 	}
 	if b.Note(noteIndex) != nil {
 		all = append(all, ReasonCustody)

@@ -84,3 +84,18 @@ func TestPinIsAReasonToKeep(t *testing.T) {
 		t.Errorf("kept because %v, want pinned", st.Kept)
 	}
 }
+
+// TestReasonsThatCannotBeReadKeepABlock: a damaged note, or a newer version's.
+func TestReasonsThatCannotBeReadKeepABlock(t *testing.T) {
+	s, shelf := openShelf(t)
+	b, err := s.Import(t.Context(), "kept", strings.NewReader("kept"), nil)
+	if err == nil {
+		err = b.SetNote(t.Context(), "own", []byte("fetcheb"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := status(t, shelf, b).Kept; !slices.Equal(got, []node.Reason{node.ReasonPinned}) {
+		t.Errorf("kept because %v, want pinned", got)
+	}
+}
