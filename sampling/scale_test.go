@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"flag"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -28,7 +29,14 @@ const (
 	modelUp   = 20_000_000 * 3 / 10 / 8 // bytes per second that a home has for samplers
 	modelNear = 16 * time.Millisecond   // there and back
 	modelFar  = 200 * time.Millisecond
-	modelDial = 1500 * time.Millisecond // after which a dead one is given up
+	modelDial = 1500 * time.Millisecond // after which a dead holder is given up
+	modelSkip = 800 * time.Millisecond  // and a dead server of a lookup
+
+	modelLookups = 8  // of a client at once
+	modelAsked   = 5  // servers, of a lookup at once
+	modelServers = 20 // that have the records of a key
+	modelNamed   = 32 // custodians in an answer
+	modelEnough  = 8  // known ones of a group: no lookup is waited for
 )
 
 // model is a network of many custodians, of which nothing is real but who owes
@@ -37,6 +45,7 @@ const (
 type model struct {
 	block  *block
 	owing  [sampling.Groups][]int // nodes by group
+	groups []sampling.GroupSet    // by node
 	dead   func(node int) bool
 	refuse func(node int) bool
 
@@ -46,11 +55,12 @@ type model struct {
 }
 
 func newModel(b *block, nodes, custody int) *model {
-	m := &model{block: b, free: make([]time.Time, nodes), rows: make([]int, nodes)}
+	m := &model{block: b, groups: make([]sampling.GroupSet, nodes), free: make([]time.Time, nodes), rows: make([]int, nodes)}
 	id := append([]byte{0, 0x24, 8, 1, 0x12, 0x20}, make([]byte, 32)...)
 	for i := range nodes {
 		binary.LittleEndian.PutUint64(id[6:], uint64(i))
-		for g := range sampling.Custody("model", id, custody).All() {
+		m.groups[i] = sampling.Custody("model", id, custody)
+		for g := range m.groups[i].All() {
 			m.owing[g] = append(m.owing[g], i)
 		}
 	}
@@ -65,10 +75,26 @@ type modelClient struct {
 	seed uint64
 	cold bool
 
+	slots chan struct{} // one for each lookup at once
+
 	mu     sync.Mutex // guards what follows
-	looked map[int]chan struct{}
+	joins  time.Time  // when the first peer is there
+	named  [sampling.Groups]map[int]bool
+	looked map[int]chan struct{} // lookups by group, closed when they end
+	silent map[int]bool          // servers that lookups found dead
 	dialed map[int]bool
 	failed map[int]bool
+}
+
+func newModelClient(m *model, seed uint64, cold bool) *modelClient {
+	c := &modelClient{
+		model: m, seed: seed, cold: cold, slots: make(chan struct{}, modelLookups), looked: make(map[int]chan struct{}),
+		silent: make(map[int]bool), dialed: make(map[int]bool), failed: make(map[int]bool),
+	}
+	for g := range c.named {
+		c.named[g] = make(map[int]bool)
+	}
+	return c
 }
 
 func holderOf(node int) sampling.Holder {
@@ -80,38 +106,16 @@ func (c *modelClient) rtt(node int) time.Duration {
 	return modelNear + time.Duration(random.Int64N(int64(modelFar-modelNear)))
 }
 
-// For names 24 of those that owe the piece. A cold client looks the group up
-// first: each hop of a lookup halves the distance five times over, and costs a
-// dial and a question.
+// For names 24 of those that owe the piece, and that the client knows: a warm one
+// knows all.
 func (c *modelClient) For(ctx context.Context, id erasure.ID, piece, _ int) []sampling.Holder {
 	group := sampling.GroupOf(id, piece)
 	random := rand.New(rand.NewPCG(c.seed, uint64(1<<40+group)))
+	owing := slices.Clone(c.owing[group])
 	if c.cold {
-		c.mu.Lock()
-		done := c.looked[group]
-		first := done == nil
-		if first {
-			done = make(chan struct{})
-			c.looked[group] = done
-		}
-		c.mu.Unlock()
-		if first {
-			hops := max(1, math.Ceil(math.Log2(float64(len(c.free))/20)/5))
-			for range int(hops) {
-				wait := 4 * (modelNear + time.Duration(random.Int64N(int64(modelFar-modelNear))))
-				// Two are asked at once; if both are dead, that is a dial lost.
-				one, other := random.IntN(len(c.free)), random.IntN(len(c.free))
-				if c.dead(one) && c.dead(other) {
-					wait += modelDial
-				}
-				_ = after(ctx, wait)
-			}
-			close(done)
-		}
-		<-done
+		owing = c.lookUp(ctx, group)
 	}
 	// As the table does: those that failed last, those that need no dial first.
-	owing := slices.Clone(c.owing[group])
 	random.Shuffle(len(owing), func(i, j int) { owing[i], owing[j] = owing[j], owing[i] })
 	owing = owing[:min(len(owing), 128)]
 	c.mu.Lock()
@@ -131,6 +135,111 @@ func (c *modelClient) For(ctx context.Context, id erasure.ID, piece, _ int) []sa
 		all = append(all, holderOf(node))
 	}
 	return all
+}
+
+// lookUp returns those of a group that the client's lookups named, once they are
+// enough, or the group's own lookup has ended or taken a second.
+func (c *modelClient) lookUp(ctx context.Context, group int) []int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	if len(c.looked) == 0 {
+		c.joins = time.Now().Add(2 * c.rtt(len(c.free))) // to a peer that is no custodian
+	}
+	done := c.looked[group]
+	if done == nil {
+		done = make(chan struct{})
+		c.looked[group] = done
+		go func() {
+			defer close(done)
+			select {
+			case c.slots <- struct{}{}:
+				defer func() { <-c.slots }()
+				c.ask(ctx, group)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	c.mu.Unlock()
+	for begun := time.Now(); ; {
+		c.mu.Lock()
+		known := slices.Sorted(maps.Keys(c.named[group]))
+		c.mu.Unlock()
+		if len(known) >= modelEnough || len(known) > 0 && time.Since(begun) >= time.Second {
+			return known
+		}
+		select {
+		case <-done:
+			return known
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// ask is a lookup, once the client has joined: the hops on the way, each of which ends with the first answer and
+// leaves a 32nd of the way, and then the servers of the key.
+func (c *modelClient) ask(ctx context.Context, group int) {
+	if after(ctx, time.Until(c.joins)) != nil {
+		return
+	}
+	way := rand.New(rand.NewPCG(c.seed, uint64(1<<41+group)))
+	for range int(math.Round(math.Log2(float64(len(c.free))/modelServers) / 5)) {
+		wait := modelSkip
+		for range modelAsked {
+			if node := way.IntN(len(c.free)); !c.dead(node) {
+				wait = min(wait, 2*c.rtt(node))
+			}
+		}
+		if after(ctx, wait) != nil {
+			return
+		}
+	}
+	key := rand.New(rand.NewPCG(0, uint64(group))) // the same servers for all
+	servers := make(chan int, modelServers)
+	for range modelServers {
+		servers <- key.IntN(len(c.free))
+	}
+	close(servers)
+	var asked sync.WaitGroup
+	for range modelAsked {
+		asked.Go(func() {
+			for node := range servers {
+				c.askServer(ctx, node, group)
+			}
+		})
+	}
+	asked.Wait()
+}
+
+// askServer asks one, who names some custodians: these stand under other groups too.
+func (c *modelClient) askServer(ctx context.Context, node, group int) {
+	c.mu.Lock()
+	silent := c.silent[node]
+	c.mu.Unlock()
+	if silent {
+		return
+	}
+	if c.dead(node) {
+		if after(ctx, modelSkip) == nil {
+			c.mu.Lock()
+			c.silent[node] = true
+			c.mu.Unlock()
+		}
+		return
+	}
+	if after(ctx, 2*c.rtt(node)) != nil {
+		return
+	}
+	random := rand.New(rand.NewPCG(uint64(node), uint64(group)))
+	all := c.owing[group]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range min(modelNamed, len(all)) {
+		holder := all[random.IntN(len(all))]
+		for g := range c.groups[holder].All() {
+			c.named[g][holder] = true
+		}
+	}
 }
 
 // Row takes a dial unless one was made, a round trip, and the time on a line
@@ -153,7 +262,7 @@ func (c *modelClient) Row(ctx context.Context, h sampling.Holder, _ erasure.ID, 
 	c.mu.Lock()
 	wait := c.rtt(node)
 	if !c.dialed[node] {
-		wait *= 3 // QUIC, and what the peer speaks
+		wait *= 2 // QUIC
 		c.dialed[node] = true
 	}
 	c.mu.Unlock()
@@ -210,10 +319,7 @@ func TestModelledNetworks(t *testing.T) {
 				var all sync.WaitGroup
 				for i := range *scaleClients {
 					all.Go(func() {
-						client := &modelClient{
-							model: m, seed: uint64(i), cold: c.cold, looked: make(map[int]chan struct{}),
-							dialed: make(map[int]bool), failed: make(map[int]bool),
-						}
+						client := newModelClient(m, uint64(i), c.cold)
 						s := sampling.New(client, client, sampling.Config{RetryRound: time.Second})
 						v, err := s.Judge(t.Context(), fresh(b), nil)
 						if !c.cold && err == nil { // warm is who has tested before
