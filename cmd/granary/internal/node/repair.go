@@ -49,7 +49,8 @@ func (s share) keep(ctx context.Context) error {
 	return c.Keep(ctx, s.block.ID(), s)
 }
 
-// Fetch implements sampling.Share, by BitTorrent, in an order at random.
+// Fetch implements sampling.Share, by BitTorrent: what fewest of those connected
+// have comes first, in an order that differs from custodian to custodian.
 func (s share) Fetch(ctx context.Context, patience time.Duration) error {
 	t, err := s.swarm.Add(s.face(s.block))
 	if err != nil {
