@@ -30,22 +30,33 @@ func timed(ctx context.Context, d *dials, p peer.ID, long time.Duration) (time.D
 	return time.Since(began), err
 }
 
-func TestDialsAreGivenUpWhenOthersWouldBeThrough(t *testing.T) {
+func testDials(ctx context.Context) *dials {
+	h := new(Host)
+	h.ctx, h.cancel = context.WithCancel(ctx)
+	return newDials(h)
+}
+
+// known makes d one that has dialled many peers that took so long.
+func (d *dials) known(t *testing.T, long time.Duration) {
+	t.Helper()
+	for i := range dialWindow {
+		if _, err := timed(t.Context(), d, peer.ID(fmt.Sprint(long, i)), long); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDialsAreNotWaitedForWhenOthersWouldBeThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, ctx := newDials(), t.Context()
+		d, ctx := testDials(t.Context()), t.Context()
 		if took, err := timed(ctx, d, "dead", time.Hour); err == nil || took != dialTimeout {
 			t.Errorf("the first dial: %v after %v, want an error after %v", err, took, dialTimeout)
 		}
-		for i := range dialWindow + 4 {
-			if _, err := timed(ctx, d, peer.ID(fmt.Sprint(i)), 225*time.Millisecond); err != nil {
-				t.Fatal(err)
-			}
+		d.known(t, 225*time.Millisecond)
+		if took, err := timed(ctx, d, "dead too", time.Hour); err == nil || took != 900*time.Millisecond {
+			t.Errorf("a dial when others take 225 ms: %v after %v, want an error after 900 ms", err, took)
 		}
-		for _, want := range []time.Duration{900 * time.Millisecond, dialTimeout} {
-			if took, err := timed(ctx, d, "dead too", time.Hour); err == nil || took != want {
-				t.Errorf("a dial when others take 225 ms: %v after %v, want an error after %v", err, took, want)
-			}
-		}
+		time.Sleep(dialTimeout)
 		if took, err := timed(ctx, d, "dead too", 0); !errors.Is(err, ErrUnreachable) || took != 0 {
 			t.Errorf("a peer that was dialled in vain: %v after %v, want ErrUnreachable at once", err, took)
 		}
@@ -64,67 +75,72 @@ func TestDialsAreGivenUpWhenOthersWouldBeThrough(t *testing.T) {
 	})
 }
 
-// Peers that are slower than the first few are met at their second dial at the
-// latest, and from some time on at the first; the dead change none of it.
+// Peers that are slower than the first few come through all the same, and from
+// some time on they are waited for; the dead change none of it.
 func TestDialsOfASlowerClassComeThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const quick, behindQUIC, slow = 10 * time.Millisecond, 450 * time.Millisecond, 1200 * time.Millisecond
-		d, ctx := newDials(), t.Context()
-		for i := range dialWindow {
-			if _, err := timed(ctx, d, peer.ID(fmt.Sprint("quick ", i)), quick); err != nil {
-				t.Fatal(err)
-			}
+		const quick, slow = 10 * time.Millisecond, 1200 * time.Millisecond
+		d, ctx := testDials(t.Context()), t.Context()
+		d.known(t, quick)
+		through := make(chan struct{})
+		if err := d.try(ctx, "slow", func(ctx context.Context) error {
+			defer close(through)
+			return takes(slow)(ctx)
+		}); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("a peer %v away when others are %v: %v, want ErrUnreachable", slow, quick, err)
+		}
+		<-through
+		if _, err := timed(ctx, d, "slow", 0); err != nil {
+			t.Errorf("a peer that came through late counts as dead: %v", err)
 		}
 		for i := range dialWindow {
-			if _, err := timed(ctx, d, peer.ID(fmt.Sprint("behind QUIC ", i)), behindQUIC); err != nil {
-				t.Fatalf("a peer %v away, when others are %v: %v", behindQUIC, quick, err)
-			}
+			_, _ = timed(ctx, d, peer.ID(fmt.Sprint("dead ", i)), time.Hour)
+			_, _ = timed(ctx, d, peer.ID(fmt.Sprint("slow ", i)), slow)
 		}
-		d = newDials()
-		for i := range dialWindow {
-			_, _ = timed(ctx, d, peer.ID(fmt.Sprint("quick ", i)), quick)
-		}
-		again := func(round int) (n int) {
-			for i := range dialWindow {
-				_, _ = timed(ctx, d, peer.ID(fmt.Sprint("dead ", round, i)), time.Hour)
-				p := peer.ID(fmt.Sprint("slow ", round, i))
-				if _, err := timed(ctx, d, p, slow); err == nil {
-					continue
-				}
-				n++
-				if _, err := timed(ctx, d, p, slow); err != nil {
-					t.Fatalf("second dial of a peer %v away: %v", slow, err)
-				}
-			}
-			return n
-		}
-		if again(0) == 0 {
-			t.Error("no dial was given up although most take 10 ms")
-		}
-		if n := again(1); n > 0 {
-			t.Errorf("%d dials given up early when all that live take %v", n, slow)
+		if _, err := timed(ctx, d, "one more", slow); err != nil {
+			t.Errorf("all that live take %v: %v", slow, err)
 		}
 		for i := range 2 * dialWindow {
 			_, _ = timed(ctx, d, peer.ID(fmt.Sprint("quick again ", i)), quick)
 			_, _ = timed(ctx, d, peer.ID(fmt.Sprint("dead again ", i)), time.Hour)
 		}
-		if got := d.patience(); got != minDial {
+		if got := d.patience("another", time.Now()); got != minDial {
 			t.Errorf("patience is %v when all that live take %v, want %v: the dead count", got, quick, minDial)
 		}
 	})
 }
 
+func TestDialsEndWithTheirHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := testDials(t.Context())
+		d.known(t, time.Millisecond)
+		_, _ = timed(t.Context(), d, "dead", time.Hour)
+		began := time.Now()
+		if err := d.host.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("a dial that nobody waits for held up Close for %v", took)
+		}
+		if err := d.try(t.Context(), "late", takes(0)); !errors.Is(err, ErrClosed) {
+			t.Errorf("a dial after Close: %v, want ErrClosed", err)
+		}
+	})
+}
+
 func TestDialsRememberSoManyOfTheDead(t *testing.T) {
-	d := newDials()
-	now := time.Now()
-	for i := range deadMost + 8 {
-		d.fail(peer.ID(fmt.Sprint(i)), vainDial{at: now})
-	}
-	if len(d.vain) != deadMost {
-		t.Errorf("%d remembered, want %d", len(d.vain), deadMost)
-	}
-	d.fail("later", vainDial{at: now.Add(deadFor)})
-	if len(d.vain) != 1 {
-		t.Errorf("%d remembered when all others are stale", len(d.vain))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := testDials(t.Context())
+		for i := range deadMost + 8 {
+			d.ended(peer.ID(fmt.Sprint(i)), time.Now(), ErrUnreachable)
+		}
+		if len(d.vain) != deadMost {
+			t.Errorf("%d remembered, want %d", len(d.vain), deadMost)
+		}
+		time.Sleep(deadFor)
+		d.ended("later", time.Now(), ErrUnreachable)
+		if len(d.vain) != 1 {
+			t.Errorf("%d remembered when all others are stale", len(d.vain))
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 // eager is a host that asks at once. libp2p's own waits after a dial until the
 // peer has said what it speaks, which is a round trip in each lookup hop and
 // before each first row; whoever does not speak what it is asked in says so
-// then. With dials set it also gives up those that take longer than others do.
+// then. With dials set it also waits for none that takes longer than others do.
 type eager struct {
 	host.Host
 	dials *dials // of a DHT, whose servers can all be dialled; nil: dialTimeout alone
@@ -94,15 +95,14 @@ func (s *lazyStream) CloseWrite() error {
 }
 
 const (
-	// A dial that takes dialMargin times as long as most is given up. With a
-	// lost packet QUIC takes three round trips, without one. Behind QUIC, TCP
+	// A dial that takes dialMargin times as long as most is not waited for. With
+	// a lost packet QUIC takes three round trips, without one. Behind QUIC, TCP
 	// begins 250 ms late, so that minDial leaves it two round trips of 275 ms.
 	dialMargin = 4
 	minDial    = 800 * time.Millisecond
 
 	dialWindow = 64 // dials remembered
 	dialEnough = 4  // to go by
-	dialWhole  = 8  // one dial of so many has dialTimeout whatever others took
 
 	// deadFor is for how long a peer that could not be dialled is not dialled
 	// again by a lookup, deadMost how many of them are remembered.
@@ -113,83 +113,89 @@ const (
 // dials learns from how long dials take which of them are in vain. All lookups
 // share what one has learned.
 //
-// Only dials that came through say how long living peers take, and none does
-// that was given up: by those alone, peers slower than the first few would look
-// dead for ever. So a dial given up early is no verdict. That peer's next one
-// has dialTimeout, as has one of dialWhole of all; what comes through then
-// counts like any. However many are dead, they add nothing.
+// A lookup that stops waiting for a dial does not end it: a peer slower than
+// most comes through a moment later, counts like any other, and is in the
+// routing table again, out of which the DHT puts whoever was not reached in time.
+// However many are dead, they add nothing.
 type dials struct {
+	host *Host // whose the dials are
+
 	mu   sync.Mutex // guards what follows
 	took []time.Duration
-	next int // where the next goes once took is full
-	made int // dials
-	vain map[peer.ID]vainDial
+	next int                   // where the next goes once took is full
+	vain map[peer.ID]time.Time // when their last dial failed
 }
 
-// vainDial is how the last dial of a peer failed.
-type vainDial struct {
-	at    time.Time
-	early bool // given up before dialTimeout
-}
+func newDials(h *Host) *dials { return &dials{host: h, vain: make(map[peer.ID]time.Time)} }
 
-// dead reports whether the peer is not to be dialled now.
-func (v vainDial) dead(now time.Time) bool { return !v.early && now.Sub(v.at) < deadFor }
-
-func newDials() *dials { return &dials{vain: make(map[peer.ID]vainDial)} }
-
-// try dials p, unless that was in vain a short while ago.
+// try dials p, unless that was in vain a short while ago, and waits for it as
+// long as others would take. The dial has dialTimeout in any case, unless ctx
+// ends while it is waited for.
 func (d *dials) try(ctx context.Context, p peer.ID, dial func(context.Context) error) error {
 	began := time.Now()
-	limit := d.limit(p, began)
-	if limit == 0 {
+	patience := d.patience(p, began)
+	if patience == 0 {
 		return fmt.Errorf("dial %s: %w", p, ErrUnreachable)
 	}
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := dial(limited)
-	early := limit < dialTimeout && limited.Err() != nil
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case err == nil:
-		delete(d.vain, p)
-		d.add(time.Since(began))
-	case ctx.Err() == nil:
-		d.fail(p, vainDial{time.Now(), early})
+	going, stop := d.host.within(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	if !d.host.start(func() {
+		defer stop()
+		limited, end := context.WithTimeout(going, dialTimeout)
+		defer end()
+		err := dial(limited)
+		if going.Err() == nil {
+			d.ended(p, began, err)
+		}
+		done <- err
+	}) {
+		stop()
+		return ErrClosed
 	}
-	return err
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fmt.Errorf("dial %s: not through after %v: %w", p, patience, ErrUnreachable)
+	case <-ctx.Done():
+		stop()
+		return ctx.Err()
+	}
 }
 
-// limit is how long a dial of p may take; 0: p is dead.
-func (d *dials) limit(p peer.ID, now time.Time) time.Duration {
+// patience is how long to wait for a dial of p: dialMargin times what three of
+// four took, at most dialTimeout; 0: p is dead.
+func (d *dials) patience(p peer.ID, now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	last, failed := d.vain[p]
-	if failed && last.dead(now) {
+	if at, failed := d.vain[p]; failed && now.Sub(at) < deadFor {
 		return 0
 	}
-	d.made++
-	if failed && last.early || d.made%dialWhole == 0 {
+	if len(d.took) < dialEnough {
 		return dialTimeout
 	}
-	return d.patience()
+	sorted := slices.Sorted(slices.Values(d.took))
+	return min(max(dialMargin*sorted[len(sorted)*3/4], minDial), dialTimeout)
 }
 
-// fail remembers that p could not be dialled. d.mu is held.
-func (d *dials) fail(p peer.ID, v vainDial) {
-	last, known := d.vain[p]
-	if known && v.early && last.dead(v.at) {
-		return // a longer dial at the same time has said more
+// ended remembers how a dial of p went.
+func (d *dials) ended(p peer.ID, began time.Time, err error) {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		delete(d.vain, p)
+		d.add(now.Sub(began))
+		return
 	}
+	_, known := d.vain[p]
 	if !known && len(d.vain) >= deadMost {
-		for q, old := range d.vain {
-			if v.at.Sub(old.at) >= deadFor {
-				delete(d.vain, q)
-			}
-		}
+		maps.DeleteFunc(d.vain, func(_ peer.ID, at time.Time) bool { return now.Sub(at) >= deadFor })
 	}
 	if known || len(d.vain) < deadMost {
-		d.vain[p] = v
+		d.vain[p] = now
 	}
 }
 
@@ -201,14 +207,4 @@ func (d *dials) add(took time.Duration) {
 	}
 	d.took[d.next] = took
 	d.next = (d.next + 1) % dialWindow
-}
-
-// patience is how long a dial may take: dialMargin times what three of four
-// took, at most dialTimeout. d.mu is held.
-func (d *dials) patience() time.Duration {
-	if len(d.took) < dialEnough {
-		return dialTimeout
-	}
-	sorted := slices.Sorted(slices.Values(d.took))
-	return min(max(dialMargin*sorted[len(sorted)*3/4], minDial), dialTimeout)
 }

@@ -162,7 +162,7 @@ func Open(ctx context.Context, cfg Config, src Source) (_ *Host, err error) {
 		return h.groupsOf(p)
 	})
 	h.loadHolders()
-	if h.dht, err = newDHT(eager{h.host, newDials()}, cfg); err != nil {
+	if h.dht, err = newDHT(eager{h.host, newDials(h)}, cfg); err != nil {
 		return nil, err
 	}
 	h.routed = routed.Wrap(eager{Host: h.host}, h.dht)
