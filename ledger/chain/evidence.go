@@ -4,9 +4,17 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/cometbft/cometbft/evidence"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
 	"go.etcd.io/bbolt"
+
+	"granary/ledger"
 )
+
+// maxAccused is how much evidence may wait for a height before more is refused:
+// one who signs twice can do it any number of times.
+const maxAccused = 64
 
 // bucketEvidence has the heights whose blocks carry evidence. It is an index for
 // this node alone: the evidence is in the engine's blocks, which stay.
@@ -57,4 +65,41 @@ func (c *Chain) Evidence(count int) ([][]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// Accuse hands evidence that a validator signed twice to the network, in the form
+// that Evidence has; of it nothing counts but the two votes. It returns
+// ledger.ErrMalformed for what shows nothing, ledger.ErrNotFound for a height that
+// is not decided here, and ErrBusy.
+func (c *Chain) Accuse(raw []byte) error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	var msg cmtproto.DuplicateVoteEvidence
+	if err := msg.Unmarshal(raw); err != nil {
+		return fmt.Errorf("%w: evidence: %w", ledger.ErrMalformed, err)
+	}
+	said, err := types.DuplicateVoteEvidenceFromProto(&msg)
+	if err != nil {
+		return fmt.Errorf("%w: evidence: %w", ledger.ErrMalformed, err)
+	}
+	meta := c.node.BlockStore().LoadBlockMeta(said.Height())
+	set, err := c.states.LoadValidatorsFast(said.Height())
+	if meta == nil || err != nil {
+		return fmt.Errorf("evidence of height %d: %w", said.Height(), ledger.ErrNotFound)
+	}
+	e, err := types.NewDuplicateVoteEvidence(said.VoteA, said.VoteB, meta.Header.Time, set)
+	if err == nil {
+		// The engine does so, too, but first goes through all heights since the set
+		// last changed.
+		err = evidence.VerifyDuplicateVote(e, c.cfg.Genesis.ChainID, set)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: evidence: %w", ledger.ErrMalformed, err)
+	}
+	pool := c.node.EvidencePool()
+	if pool.Size() >= maxAccused {
+		return ErrBusy
+	}
+	return pool.AddEvidence(e)
 }

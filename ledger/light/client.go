@@ -113,6 +113,8 @@ type Client struct {
 	liars   map[string]error // guarded by mu: what each was caught with
 	trusted *trusted         // guarded by mu: nil until the first Update; what it points to stays
 	forked  error            // guarded by mu: ErrForked once seen
+	against [][]byte         // guarded by mu: what that shows against single validators
+	told    map[string]bool  // guarded by mu: providers that have this
 
 	sets   map[uint64]seats            // guarded by mu: validator sets that were proven, by number
 	nonces map[ledger.PublicKey]nonces // guarded by mu: that Transact signed with, by key
@@ -132,6 +134,7 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 		cfg: cfg, via: via, store: store{cfg.Dir},
 		logger:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		liars:    make(map[string]error),
+		told:     make(map[string]bool),
 		updating: make(chan struct{}, 1),
 		nonces:   make(map[ledger.PublicKey]nonces),
 		sets:     make(map[uint64]seats),
@@ -140,7 +143,7 @@ func Open(_ context.Context, cfg Config, via Transport) (*Client, error) {
 	if c.trusted, err = c.store.load(cfg.Genesis.ChainID); err != nil {
 		return nil, fmt.Errorf("open light client: %w", err)
 	}
-	if c.forked, err = c.store.evidence(); err != nil {
+	if c.forked, c.against, err = c.store.evidence(); err != nil {
 		return nil, fmt.Errorf("open light client: %w", err)
 	}
 	return c, nil
@@ -253,7 +256,8 @@ func (c *Client) trust(t *trusted) error {
 }
 
 // fork stops the client for good: it must not choose between two chains. The
-// two light blocks that show it are kept, and stop it after a restart too.
+// two light blocks that show it are kept, and stop it after a restart too; Update
+// still hands them on.
 func (c *Client) fork(reason error, ours, theirs *types.LightBlock) error {
 	err := fmt.Errorf("%w: %w", ErrForked, reason)
 	if kept := c.store.keepEvidence(err, ours, theirs); kept != nil {
@@ -261,7 +265,7 @@ func (c *Client) fork(reason error, ours, theirs *types.LightBlock) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forked = err
+	c.forked, c.against = err, contradictions(ours, theirs)
 	return err
 }
 

@@ -284,9 +284,47 @@ func TestEvidenceOfAForkIsKept(t *testing.T) {
 			t.Errorf("evidence %x is none of the two blocks", block)
 		}
 	}
+	// All four signed both in one round, which each provider that is found is told once.
 	again, _ := client(t, c, light.Config{Dir: dir}, honest(c))
-	if s, err := again.Update(t.Context()); !errors.Is(err, light.ErrForked) {
-		t.Errorf("after a restart: %+v, %v", s, err)
+	c.accused, evil.accused = nil, nil
+	for range 3 {
+		if s, err := again.Update(t.Context()); !errors.Is(err, light.ErrForked) {
+			t.Errorf("after a restart: %+v, %v", s, err)
+		}
+	}
+	if len(c.accused) != 4 {
+		t.Errorf("%d validators are accused, want all four once", len(c.accused))
+	}
+}
+
+func TestEvidenceOfAForkIsHandedOn(t *testing.T) {
+	for _, validators := range []int{4, 20} {
+		c := newSynth(t, validators)
+		c.publish("a")
+		evil := c.fork()
+		c.publish("b")
+		evil.publish("c")
+		cl, _ := client(t, c, light.Config{}, honest(evil), down, honest(c))
+		if _, err := cl.Update(t.Context()); !errors.Is(err, light.ErrForked) {
+			t.Fatalf("two signed chains: %v", err)
+		}
+		if len(c.accused) != validators {
+			t.Errorf("%d of %d validators are accused", len(c.accused), validators)
+		}
+	}
+	// Who takes the log back signed no two blocks of one height, that could be seen.
+	c := newSynth(t, 4)
+	c.publish("a")
+	evil := newSynth(t, 4)
+	evil.idle(20)
+	serving := c
+	cl, _ := client(t, evil, light.Config{Now: func() time.Time { return serving.now() }}, func(protocol string, req []byte) ([]byte, error) {
+		return honest(serving)(protocol, req)
+	})
+	update(t, cl)
+	serving = evil
+	if _, err := cl.Update(t.Context()); !errors.Is(err, light.ErrForked) || len(evil.accused) != 0 {
+		t.Errorf("%v, %d accused", err, len(evil.accused))
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 	kindValue   kind = 4 // what the state holds under a key, with its proof
 	kindTrail   kind = 5 // entries about something, from one back, each with its inclusion proof
 	kindTwice   kind = 6 // evidence of validators that signed twice
+	kindAccuse  kind = 7 // none: it brings such evidence
 )
 
 // request is every request of Protocol; Body is one of the following.
@@ -107,6 +108,15 @@ type (
 	twiceReply struct {
 		_        struct{} `cbor:",toarray"`
 		Evidence [][]byte // protobuf: tendermint.types.DuplicateVoteEvidence, the latest first
+	}
+
+	accuseRequest struct {
+		_        struct{} `cbor:",toarray"`
+		Evidence [][]byte // 1 to maxAccused, as in twiceReply
+	}
+	accuseReply struct {
+		_     struct{} `cbor:",toarray"`
+		Known uint64   // how many of them are true and known now
 	}
 )
 

@@ -25,6 +25,9 @@ type Source interface {
 	// Evidence returns what shows that validators signed twice, the latest first,
 	// at most count: each a tendermint.types.DuplicateVoteEvidence in protobuf.
 	Evidence(count int) ([][]byte, error)
+
+	// Accuse hands such evidence to the network, which need not be true.
+	Accuse(evidence []byte) error
 }
 
 // Serve answers a request of Protocol. It answers everything: what it does not
@@ -104,6 +107,8 @@ func serve(src Source, raw []byte) (any, error) {
 		})
 	case kindTwice:
 		return respond(req.Body, func(q twiceRequest) (twiceReply, error) { return serveTwice(src, q) })
+	case kindAccuse:
+		return respond(req.Body, func(q accuseRequest) (accuseReply, error) { return serveAccuse(src, q) })
 	}
 	return nil, fmt.Errorf("%w: request of kind %d", ledger.ErrMalformed, req.Kind)
 }

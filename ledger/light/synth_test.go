@@ -74,6 +74,7 @@ type synth struct {
 	lie     *ledger.Head        // what headers commit to; nil: the truth
 
 	evidence [][]byte // of double signing
+	accused  [][]byte // such that clients brought
 }
 
 // validatorSet is CometBFT's set with the keys, which are in its order.
@@ -276,6 +277,15 @@ func (c *synth) View(read func(*ledger.State)) error {
 // Evidence implements light.Source.
 func (c *synth) Evidence(count int) ([][]byte, error) {
 	return c.evidence[:min(count, len(c.evidence))], nil
+}
+
+// Accuse implements light.Source.
+func (c *synth) Accuse(evidence []byte) error {
+	if err := light.CheckTwice(c.genesis.ChainID, evidence, c.genesis.Validators); err != nil {
+		return fmt.Errorf("%w: %w", ledger.ErrMalformed, err)
+	}
+	c.accused = append(c.accused, evidence)
+	return nil
 }
 
 // Submit implements light.Source: what is accepted goes nowhere.

@@ -106,23 +106,29 @@ type evidenceFile struct {
 
 func (s store) evidencePath() string { return filepath.Join(s.dir, "forked") }
 
-// evidence returns the fork that was seen before, nil if none was.
-func (s store) evidence() (error, error) {
+// evidence returns the fork that was seen before, nil if none was, and what it
+// shows against single validators.
+func (s store) evidence() (forked error, against [][]byte, err error) {
 	if s.dir == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	raw, err := os.ReadFile(s.evidencePath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var f evidenceFile
 	if err := unmarshal(raw, &f); err != nil {
 		f.Reason = "its evidence cannot be read"
 	}
-	return fmt.Errorf("%w: %s; the evidence is in %s", ErrForked, f.Reason, s.evidencePath()), nil
+	ours, errOurs := parseLightBlock(f.Ours)
+	theirs, errTheirs := parseLightBlock(f.Theirs)
+	if errOurs == nil && errTheirs == nil {
+		against = contradictions(ours, theirs)
+	}
+	return fmt.Errorf("%w: %s; the evidence is in %s", ErrForked, f.Reason, s.evidencePath()), against, nil
 }
 
 // keepEvidence writes what shows a fork.

@@ -61,6 +61,9 @@ func (c *Client) Update(ctx context.Context) (Status, error) {
 		return c.status(Status{}, ctx.Err())
 	}
 	heard, err := c.update(ctx)
+	if errors.Is(err, ErrForked) {
+		c.accuse(ctx)
+	}
 	return c.status(heard, err)
 }
 
