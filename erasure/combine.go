@@ -105,7 +105,10 @@ func (c *coefficients) addSum(y *element, l int, sum []byte) {
 // given, in whatever way is fastest when there are many.
 func (c *coefficients) combineBulk(y []element, rows []byte) {
 	batch := c.combineBatch
-	if hasFoldRow {
+	switch {
+	case hasFoldRow && len(y) == 1:
+		batch = c.combineEach // the piece of a small block: nothing to share
+	case hasFoldRow:
 		batch = c.foldBatch
 	}
 	for len(y) > batchRows {

@@ -65,6 +65,7 @@ func (s *Swarm) callbacks() torrent.Callbacks {
 		PeerConnAdded: []func(*torrent.PeerConn){func(pc *torrent.PeerConn) {
 			pc.LocalLtepProtocolMap = &torrent.LocalLtepProtocolMap{Index: extensions.Index, NumBuiltin: extensions.NumBuiltin}
 			if t := s.torrentOf(&pc.Peer); t != nil {
+				flatten(pc.Torrent(), t.geo)
 				t.peerCame(pc)
 			}
 		}},

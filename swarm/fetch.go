@@ -26,8 +26,24 @@ const (
 // Torrent's mu.
 type job struct {
 	want   erasure.PieceSet
+	left   int           // pieces that have to arrive before it can be done
+	wake   chan struct{} // it may be done
 	err    error
 	failed chan struct{} // closed when err is set
+}
+
+// arrived counts a piece that is held now. t.mu is held.
+func (j *job) arrived() {
+	if j.left--; j.left <= 0 {
+		j.wakeUp()
+	}
+}
+
+func (j *job) wakeUp() {
+	select {
+	case j.wake <- struct{}{}:
+	default: // it will look anyway
+	}
 }
 
 func (t *Torrent) startJob() (*job, error) {
@@ -36,7 +52,7 @@ func (t *Torrent) startJob() (*job, error) {
 	if t.ended {
 		return nil, ErrClosed
 	}
-	j := &job{want: erasure.NewPieceSet(t.geo.Pieces()), failed: make(chan struct{})}
+	j := &job{want: erasure.NewPieceSet(t.geo.Pieces()), wake: make(chan struct{}, 1), failed: make(chan struct{})}
 	t.jobs[j] = struct{}{}
 	return j, nil
 }
@@ -73,13 +89,13 @@ func (t *Torrent) Fetch(ctx context.Context, want erasure.PieceSet) error {
 		return fmt.Errorf("fetch %d pieces of %s: %w", want.Cap(), t.id.Short(), erasure.ErrPieceSet)
 	}
 	err := t.run(ctx, fetch{
-		done: func() bool {
+		left: func() (n int) {
 			for p := range want.All() {
 				if !t.block.Has(p) {
-					return false
+					n++
 				}
 			}
-			return true
+			return n
 		},
 		choose: func(s plan.State) (erasure.PieceSet, error) {
 			for p := range want.All() {
@@ -103,7 +119,7 @@ func (t *Torrent) Fetch(ctx context.Context, want erasure.PieceSet) error {
 // cannot come together, and otherwise what Fetch does.
 func (t *Torrent) FetchAny(ctx context.Context, progress func(Status)) error {
 	err := t.run(ctx, fetch{
-		done: func() bool { return t.rows() >= t.geo.K() },
+		left: func() int { return (t.geo.K() - t.rows() + t.geo.PieceRows() - 1) / t.geo.PieceRows() },
 		choose: func(s plan.State) (erasure.PieceSet, error) {
 			if t.geo.Rows()-t.geo.RowsIn(s.Refused) < t.geo.K() {
 				return s.Wanted, t.refusedError()
@@ -128,7 +144,7 @@ func (t *Torrent) FetchAny(ctx context.Context, progress func(Status)) error {
 
 // fetch is what Fetch and FetchAny differ in.
 type fetch struct {
-	done   func() bool
+	left   func() int                                 // how many pieces are missing at least; 0 or less: done
 	choose func(plan.State) (erasure.PieceSet, error) // what to want now
 	look   func()                                     // called every lookEvery; may be nil
 }
@@ -142,10 +158,7 @@ func (t *Torrent) run(ctx context.Context, f fetch) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for look := true; ; {
-		t.mu.Lock()
-		changed := t.changed
-		t.mu.Unlock()
-		if f.done() {
+		if t.count(j, f.left) {
 			return nil
 		}
 		if look {
@@ -167,7 +180,7 @@ func (t *Torrent) run(ctx context.Context, f fetch) error {
 		}
 		look = false
 		select {
-		case <-changed:
+		case <-j.wake:
 		case <-ticker.C:
 			look = true
 		case <-j.failed:
@@ -176,6 +189,19 @@ func (t *Torrent) run(ctx context.Context, f fetch) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// count reports whether j is done, and has it woken when it may be. A piece that
+// arrives meanwhile may be counted twice: then it is woken too early.
+func (t *Torrent) count(j *job, left func() int) (done bool) {
+	t.mu.Lock()
+	j.left = 0
+	t.mu.Unlock()
+	n := left()
+	t.mu.Lock()
+	j.left += n
+	t.mu.Unlock()
+	return n <= 0
 }
 
 // refusedError says that pieces were refused, and why the last of them was.

@@ -198,8 +198,12 @@ func (t *Torrent) committed(piece int, err error) {
 		t.refusal = err
 		t.spoilt += t.pieceBytes(piece)
 	}
+	if err == nil {
+		for j := range t.jobs {
+			j.arrived()
+		}
+	}
 	ended := t.ended
-	t.signal()
 	t.mu.Unlock()
 	if err == nil {
 		return

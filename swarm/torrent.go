@@ -40,7 +40,6 @@ type Torrent struct {
 
 	mu         sync.Mutex // innermost; guards what follows
 	ended      bool
-	changed    chan struct{} // closed and replaced when a fetch should look again
 	jobs       map[*job]struct{}
 	wanted     erasure.PieceSet  // what the engine was told to ask for
 	moved      map[int]time.Time // wanted pieces: when last something of them arrived
@@ -62,7 +61,6 @@ func newTorrent(s *Swarm, id erasure.ID, geo erasure.Geometry, b Block) *Torrent
 		swarm: s, id: id, geo: geo, block: b, salt: rand.Uint64(),
 		urgency: make([]torrent.PiecePriority, geo.Pieces()),
 		asking:  make([]torrent.PiecePriority, geo.Pieces()),
-		changed: make(chan struct{}),
 		jobs:    map[*job]struct{}{},
 		wanted:  set(), begun: set(), stuck: set(), committing: set(), refused: set(),
 		moved: map[int]time.Time{},
@@ -149,8 +147,10 @@ func (t *Torrent) Refresh() {
 		}
 	}
 	t.mu.Lock()
-	t.signal()
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	for j := range t.jobs {
+		j.wakeUp()
+	}
 }
 
 // Status is a snapshot of one torrent.
@@ -213,12 +213,6 @@ func (t *Torrent) held() erasure.PieceSet {
 func (t *Torrent) pieceBytes(piece int) int64 {
 	_, count := t.geo.PieceSpan(piece)
 	return int64(count) * erasure.RowSize
-}
-
-// signal wakes the fetches. t.mu is held.
-func (t *Torrent) signal() {
-	close(t.changed)
-	t.changed = make(chan struct{})
 }
 
 func (t *Torrent) String() string { return fmt.Sprintf("torrent %s", t.id.Short()) }
