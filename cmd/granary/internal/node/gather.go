@@ -236,7 +236,7 @@ func (n *Node) fetchRows(ctx context.Context, t *swarm.Torrent, b *blobstore.Blo
 			enough(errEnough)
 		}
 	})
-	webRead := n.webSeeds(ctx, &wg, b, t.Status, enough)
+	webRead := n.webSeeds(ctx, &wg, b, erasure.PieceSet{}, t.Status, enough)
 	err := t.FetchAny(ctx, tell)
 	if errors.Is(err, errEnough) {
 		err = nil

@@ -145,9 +145,7 @@ func (n *Node) lendRound(ctx context.Context) error {
 	if room <= 0 || n.tight() || !n.Seeding().On {
 		return nil
 	}
-	blocks := n.lendable()
-	rand.Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
-	for _, b := range blocks[:min(len(blocks), lendBlocks)] {
+	for _, b := range n.mayHelp() {
 		want := needy(b.Geometry(), b.Held(), n.countHolders(ctx, b), room)
 		if want.Count() == 0 {
 			continue
@@ -158,6 +156,14 @@ func (n *Node) lendRound(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mayHelp is blocks of which a round looks for pieces in need: none that is denied,
+// though it is still here.
+func (n *Node) mayHelp() []*blobstore.Block {
+	blocks := slices.DeleteFunc(n.lendable(), n.denies)
+	rand.Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
+	return blocks[:min(len(blocks), lendBlocks)]
 }
 
 // tight reports whether the quota is nearly reached: what is owed goes first.

@@ -1,9 +1,13 @@
 package node_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"granary/cmd/granary/internal/deny"
 	"granary/cmd/granary/internal/node"
 	"granary/erasure"
 )
@@ -31,5 +35,31 @@ func TestLentDiskGoesToWhatFewestHold(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: chose %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+func TestNoDiskIsLentToADeniedBlock(t *testing.T) {
+	store, list := openStore(t), filepath.Join(t.TempDir(), "deny")
+	var ids []erasure.ID
+	for i := range 2 {
+		_, whole, _ := publishedBlock(t, 2+i)
+		b, err := store.Put(t.Context(), whole.Bundle())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := node.Owe(t.Context(), b, 1, time.Now(), 30); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, b.ID())
+	}
+	if err := os.WriteFile(list, []byte("block "+ids[0].String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	denied, err := deny.Open(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := node.MayHelp(store, denied); !slices.Equal(got, ids[1:]) {
+		t.Errorf("would take in pieces of %v, want of %v alone", got, ids[1])
 	}
 }

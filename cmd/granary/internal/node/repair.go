@@ -49,8 +49,9 @@ func (s share) keep(ctx context.Context) error {
 	return c.Keep(ctx, s.block.ID(), s)
 }
 
-// Fetch implements sampling.Share, by BitTorrent: what fewest of those connected
-// have comes first, in an order that differs from custodian to custodian.
+// Fetch implements sampling.Share, by BitTorrent, and from web seeds what no peer has:
+// what fewest of those connected have comes first, in an order that differs from
+// custodian to custodian.
 func (s share) Fetch(ctx context.Context, patience time.Duration) error {
 	t, err := s.swarm.Add(s.face(s.block))
 	if err != nil {
@@ -59,7 +60,7 @@ func (s share) Fetch(ctx context.Context, patience time.Duration) error {
 	defer s.supply(ctx, t, s.block.ID(), supplies{first: s.sources(s.named)})()
 	limited, cancel := s.patient(ctx, s.block, patience)
 	defer cancel()
-	err = t.Fetch(limited, s.owed)
+	err = s.fetchPieces(limited, t, s.block, s.owed)
 	switch cause := context.Cause(limited); {
 	case err == nil || cause == nil: // nil: the fetch failed by itself
 		return err

@@ -39,15 +39,25 @@ var errWebStore = errors.New("not stored")
 // at NAME/NAME, as a stock client stores it, or at NAME, as it was published. It
 // costs somebody's server, so it is asked only for what peers cannot give.
 type webSeed struct {
-	base  string // URL, ends in "/"
-	http  *http.Client
-	block *blobstore.Block
-	after time.Duration // the head start of peers
-	again time.Duration // before a server that failed is asked again; doubled each time
-	log   *slog.Logger
+	base   string // URL, ends in "/"
+	http   *http.Client
+	block  *blobstore.Block
+	want   erasure.PieceSet                 // zero: any k rows
+	commit func(context.Context, int) error // block.CommitPiece
+	after  time.Duration                    // the head start of peers
+	again  time.Duration                    // before a server that failed is asked again; doubled each time
+	log    *slog.Logger
 
-	mu   sync.Mutex
-	read int64 // guarded by mu: bytes that came
+	mu      sync.Mutex
+	read    int64            // guarded by mu: bytes that came
+	refused erasure.PieceSet // guarded by mu: are not the block's, though their hashes are right
+}
+
+func (n *Node) newWebSeed(base string, b *blobstore.Block, want erasure.PieceSet) *webSeed {
+	return &webSeed{
+		base: base, http: n.swarm.HTTP(), block: b, want: want, commit: b.CommitPiece, after: gatherAfter, again: webRetry, log: n.log,
+		refused: erasure.NewPieceSet(b.Geometry().Pieces()),
+	}
 }
 
 // CheckWebSeed returns an error unless base is the URL of a folder.
@@ -62,11 +72,10 @@ func CheckWebSeed(base string) error {
 	return nil
 }
 
-// run fetches content pieces while what peers offer is too little, until k rows
-// are at hand: then it returns nil. It gives up on a server that lacks the
+// run fetches content pieces while what peers offer is too little, until what is
+// wanted is at hand: then it returns nil. It gives up on a server that lacks the
 // content, or lies, and when nothing can be stored.
 func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
-	g := w.block.Geometry()
 	pause, again := w.after, w.again
 	for {
 		select {
@@ -75,7 +84,7 @@ func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 		case <-time.After(pause):
 		}
 		pause = gatherEvery
-		if w.block.RowsAtHand() >= g.K() {
+		if w.done() {
 			return nil
 		}
 		first, end := w.choose(offered())
@@ -100,6 +109,14 @@ func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 	}
 }
 
+// done reports whether what is wanted is at hand.
+func (w *webSeed) done() bool {
+	if w.want.Cap() == 0 {
+		return w.block.RowsAtHand() >= w.block.Geometry().K()
+	}
+	return w.block.Held().Contains(w.want)
+}
+
 // host is what logs may have of the URL: there can be a password before it.
 func (w *webSeed) host() string {
 	u, err := url.Parse(w.base)
@@ -109,18 +126,22 @@ func (w *webSeed) host() string {
 	return u.Host
 }
 
-// choose picks the last run of content pieces that nobody else has; rows asked
-// for one by one, see gather, come from the other end. An empty one: none while
-// peers have enough.
+// choose picks the last run of wanted content pieces that nobody else has; rows
+// asked for one by one, see gather, come from the other end. An empty one: none
+// while peers have enough.
 func (w *webSeed) choose(st swarm.Status) (first, end int) {
 	g := w.block.Geometry()
 	reach := reachable(w.block.Held(), st)
-	if g.RowsIn(reach) >= g.K() {
+	anyRows := w.want.Cap() == 0
+	if anyRows && g.RowsIn(reach) >= g.K() {
 		return 0, 0
 	}
-	for end = g.FilePieces(); end > 0 && reach.Has(end-1); end-- {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ask := func(p int) bool { return !reach.Has(p) && !w.refused.Has(p) && (anyRows || w.want.Has(p)) }
+	for end = g.FilePieces(); end > 0 && !ask(end-1); end-- {
 	}
-	for first = end; first > 0 && !reach.Has(first-1) && int64(end-first+1)*g.PieceLength() <= max(webRun, g.PieceLength()); first-- {
+	for first = end; first > 0 && ask(first-1) && int64(end-first+1)*g.PieceLength() <= max(webRun, g.PieceLength()); first-- {
 	}
 	return first, end
 }
@@ -201,39 +222,49 @@ func (w *webSeed) take(ctx context.Context, body io.Reader, first, end int) erro
 			if hash != w.block.Bundle().Layers.Piece(p) {
 				return fmt.Errorf("%w: piece %d", errWebLies, p)
 			}
-			commits.Go(func() error { return w.commit(ctx, p, data) })
+			commits.Go(func() error { return w.keep(ctx, p, data) })
 		}
 		return nil
 	}()
 	return errors.Join(err, commits.Wait())
 }
 
-// commit stores a piece whose hash is right. A peer that came meanwhile may
-// write into it as well; then it is written again.
-func (w *webSeed) commit(ctx context.Context, piece int, data []byte) error {
+// keep stores a piece whose hash is right. What goes wrong then is not the
+// server's fault: the store is full or fails, or the publisher lied. A peer that
+// came meanwhile may write into it as well; then it is written again.
+func (w *webSeed) keep(ctx context.Context, piece int, data []byte) error {
 	const tries = 3
 	var err error
 	for range tries {
-		_, err = w.block.WritePieceAt(piece, data, 0)
-		if err != nil && !w.block.Has(piece) {
-			return fmt.Errorf("%w: %w", errWebStore, err)
-		}
-		if err == nil {
-			err = w.block.CommitPiece(ctx, piece)
+		if _, err = w.block.WritePieceAt(piece, data, 0); err == nil {
+			err = w.commit(ctx, piece)
 		}
 		if err == nil || w.block.Has(piece) {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, lie := errors.AsType[*erasure.RowError](err); lie {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refused.Add(piece)
+			return nil
+		}
+		if _, overwritten := errors.AsType[*blobstore.PieceError](err); !overwritten {
+			break
+		}
 	}
-	return fmt.Errorf("piece %d: %w", piece, err)
+	return fmt.Errorf("%w: %w", errWebStore, err)
 }
 
-// webSeeds runs a webSeed for each that the owner named, in wg; enough is called
-// once k rows are at hand, or with the error when nothing can be stored. read tells how many bytes came, when all have ended.
-func (n *Node) webSeeds(ctx context.Context, wg *sync.WaitGroup, b *blobstore.Block, offered func() swarm.Status, enough context.CancelCauseFunc) (read func() int64) {
+// webSeeds runs a webSeed for each that the owner named, in wg. want is as there.
+// enough is called with errEnough once what is wanted is at hand, or with the error
+// when nothing can be stored. read tells how many bytes came, when all have ended.
+func (n *Node) webSeeds(ctx context.Context, wg *sync.WaitGroup, b *blobstore.Block, want erasure.PieceSet, offered func() swarm.Status, enough context.CancelCauseFunc) (read func() int64) {
 	var all []*webSeed
 	for _, base := range n.cfg.WebSeeds {
-		w := &webSeed{base: base, http: n.swarm.HTTP(), block: b, after: gatherAfter, again: webRetry, log: n.log}
+		w := n.newWebSeed(base, b, want)
 		all = append(all, w)
 		wg.Go(func() {
 			switch err := w.run(ctx, offered); {
@@ -250,4 +281,19 @@ func (n *Node) webSeeds(ctx context.Context, wg *sync.WaitGroup, b *blobstore.Bl
 		}
 		return sum
 	}
+}
+
+// fetchPieces gets pieces of b by BitTorrent, and from web seeds those that no peer
+// has.
+func (n *Node) fetchPieces(ctx context.Context, t *swarm.Torrent, b *blobstore.Block, want erasure.PieceSet) error {
+	ctx, enough := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	n.webSeeds(ctx, &wg, b, want, t.Status, enough)
+	err := t.Fetch(ctx, want)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	enough(context.Canceled)
+	wg.Wait()
+	return err
 }

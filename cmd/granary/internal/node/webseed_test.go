@@ -46,13 +46,13 @@ func redirected(path string, h http.Handler) http.Handler {
 	})
 }
 
-func fetchFromWeb(t *testing.T, h http.Handler, b *blobstore.Block, st swarm.Status) (int64, error) {
+func fetchFromWeb(t *testing.T, h http.Handler, b *blobstore.Block, st swarm.Status, change ...func(*node.WebSeed)) (int64, error) {
 	t.Helper()
 	s := httptest.NewServer(h)
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return node.FetchFromWeb(ctx, b, s.URL+"/", st)
+	return node.FetchFromWeb(ctx, b, s.URL+"/", st, change...)
 }
 
 func TestContentComesFromAWebSeed(t *testing.T) {
@@ -185,6 +185,85 @@ func TestAFullStoreIsNotTheWebSeedsFault(t *testing.T) {
 	}
 	if _, err := fetchFromWeb(t, folder(t, map[string][]byte{"block": content}), b, swarm.Status{}); !errors.Is(err, blobstore.ErrQuota) {
 		t.Errorf("got %v, want ErrQuota", err)
+	}
+}
+
+// TestAFailingStoreIsNotTheWebSeedsFault lets commits fail after bytes came and
+// hashed right: the server must be asked once, and not be blamed.
+func TestAFailingStoreIsNotTheWebSeedsFault(t *testing.T) {
+	content, _, empty := publishedBlock(t, 20)
+	h := folder(t, map[string][]byte{"block": content})
+	var asked atomic.Int32
+	_, err := fetchFromWeb(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		h.ServeHTTP(w, r)
+	}), empty, swarm.Status{}, func(w *node.WebSeed) {
+		w.CommitBy(func(context.Context, int) error { return blobstore.ErrDiskFull })
+	})
+	if !errors.Is(err, node.ErrWebStore) || !errors.Is(err, blobstore.ErrDiskFull) {
+		t.Errorf("got %v, want ErrDiskFull as the store's", err)
+	}
+	if n := asked.Load(); n > 2 { // at either place
+		t.Errorf("the server was asked %d times", n)
+	}
+}
+
+// TestAPublishersLieIsNotTheWebSeedsFault refuses two pieces whose hashes are
+// right: the others must come, and those not be asked for again.
+func TestAPublishersLieIsNotTheWebSeedsFault(t *testing.T) {
+	content, _, empty := publishedBlock(t, 20)
+	want := erasure.NewPieceSet(empty.Geometry().Pieces())
+	for p := range 20 {
+		want.Add(p)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := httptest.NewServer(folder(t, map[string][]byte{"block": content}))
+	defer s.Close()
+	go func() { // it would wait for peers to bring the rest
+		for tick := time.Tick(5 * time.Millisecond); empty.Held().Count() < 18 && ctx.Err() == nil; {
+			<-tick
+		}
+		cancel()
+	}()
+	read, err := node.FetchFromWeb(ctx, empty, s.URL+"/", swarm.Status{}, func(w *node.WebSeed) {
+		w.Want(want)
+		w.CommitBy(func(ctx context.Context, piece int) error {
+			if piece == 3 || piece == 11 {
+				return &blobstore.PieceError{Piece: piece, Err: &erasure.RowError{Row: piece, Reason: "combination"}}
+			}
+			return empty.CommitPiece(ctx, piece)
+		})
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if empty.Held().Count() != 18 || read > 20*erasure.RowSize {
+		t.Errorf("%d pieces held, %d bytes read, want 18 pieces of 20", empty.Held().Count(), read)
+	}
+}
+
+func TestAWebSeedGivesTheContentOfAShare(t *testing.T) {
+	content, whole, empty := publishedBlock(t, 40)
+	want := erasure.NewPieceSet(whole.Geometry().Pieces())
+	for _, p := range []int{4, 17, 18} {
+		want.Add(p)
+	}
+	st := swarm.Status{Peers: 1, Available: erasure.AllPieces(whole.Geometry().Pieces())}
+	st.Available.Remove(4)
+	st.Available.Remove(17)
+	if _, err := empty.WritePieceAt(18, content[18*erasure.RowSize:][:erasure.RowSize], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := empty.CommitPiece(t.Context(), 18); err != nil {
+		t.Fatal(err)
+	}
+	read, err := fetchFromWeb(t, folder(t, map[string][]byte{"block": content}), empty, st, func(w *node.WebSeed) { w.Want(want) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !empty.Held().Contains(want) || empty.Held().Count() != 3 || read != 2*erasure.RowSize {
+		t.Errorf("%d pieces held, %d bytes read, want pieces 4, 17 and 18, the last of them from a peer", empty.Held().Count(), read)
 	}
 }
 
