@@ -51,11 +51,15 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	if opt.Patience == 0 {
 		opt.Patience = defaultPatience
 	}
-	b, err := n.locate(ctx, ref, opt, report)
+	id, err := n.ResolveInLedger(ctx, ref, opt.Patience)
+	if err != nil {
+		return Fetched{}, err
+	}
+	defer n.Hold(id)()
+	b, err := n.locate(ctx, Ref{ID: id, Bundle: ref.Bundle}, opt, report)
 	if err != nil {
 		return Fetched{}, n.explained(err)
 	}
-	defer n.Hold(b.ID())()
 	// First, so that it is not dropped on the way.
 	if err := askedFor(ctx, b); err != nil && !(n.holdsAll(b) && errors.Is(err, blobstore.ErrQuota)) {
 		return Fetched{}, n.refused(ctx, b, err)
@@ -74,22 +78,17 @@ func (n *Node) Fetch(ctx context.Context, ref Ref, opt FetchOptions, report Repo
 	return got, n.seed(b)
 }
 
-// locate returns the stored block of ref, with its description looked up when
-// the store does not have it.
+// locate returns the stored block of ref, an ID, with its description looked up
+// when the store does not have it.
 func (n *Node) locate(ctx context.Context, ref Ref, opt FetchOptions, report Report) (*blobstore.Block, error) {
-	id, err := n.ResolveInLedger(ctx, ref, opt.Patience)
-	if err != nil {
+	if err := n.refuseDenied(ctx, ref.ID); err != nil {
 		return nil, err
 	}
-	if err := n.refuseDenied(ctx, id); err != nil {
-		return nil, err
-	}
-	ref = Ref{ID: id, Bundle: ref.Bundle}
-	b, err := n.store.Block(id)
+	b, err := n.store.Block(ref.ID)
 	if !errors.Is(err, blobstore.ErrNotFound) {
 		return b, err
 	}
-	report.to(Progress{Stage: "find", Text: "looking for holders of " + id.Short()})
+	report.to(Progress{Stage: "find", Text: "looking for holders of " + ref.ID.Short()})
 	look, cancel := context.WithTimeout(ctx, opt.Patience)
 	defer cancel()
 	return n.describe(look, ref, nil, opt.Peers)

@@ -175,12 +175,14 @@ func (n *Node) dropIfEnded(ctx context.Context, b *blobstore.Block, head time.Ti
 	if found.Until.After(head) {
 		return b.SetNote(ctx, noteUntil, strconv.AppendInt(nil, found.Until.Unix(), 10))
 	}
-	// Asking takes a while, in which somebody may have come to want it.
-	if !n.onlyOwed(b) {
-		return nil
-	}
-	n.log.Info("keep has ended: block removed", "block", b.ID().Short())
-	return n.Remove(ctx, b.ID())
+	return n.unlessHeld(b.ID(), func() error {
+		// Asking takes a while, in which somebody may have come to want it.
+		if !n.onlyOwed(b) {
+			return nil
+		}
+		n.log.Info("keep has ended: block removed", "block", b.ID().Short())
+		return n.Remove(ctx, b.ID())
+	})
 }
 
 // onlyOwed reports whether b is kept for the network alone, and nobody is at

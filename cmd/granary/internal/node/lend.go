@@ -178,10 +178,13 @@ func (n *Node) tight() bool {
 // giveBack drops everything that is held beyond custody.
 func (n *Node) giveBack(ctx context.Context) error {
 	for _, b := range n.lendable() {
-		if !n.onlyOwed(b) {
-			continue // no more: the others took a while
-		}
-		if err := n.cut(ctx, b, n.owed(b)); err != nil {
+		err := n.unlessHeld(b.ID(), func() error {
+			if !n.onlyOwed(b) {
+				return nil // no more: the others took a while
+			}
+			return n.cut(ctx, b, n.owed(b))
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -132,6 +132,7 @@ type Node struct {
 	switching sync.Mutex // held while working for others is switched
 
 	dropping sync.Mutex // held while room is made
+	holding  sync.Mutex // held, within dropping, while it is decided who has a block: a holder, or who drops it
 	coding   sync.Mutex // held while a block that we keep for others is decoded
 
 	rebuilding chan struct{} // has a place for one: who fetches a block to rebuild pieces that nobody serves

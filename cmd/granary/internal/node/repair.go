@@ -154,12 +154,10 @@ func (s share) Rebuild(ctx context.Context) error {
 
 // trim drops all but the pieces kept, unless somebody here wants the block.
 func (s share) trim(ctx context.Context, kept erasure.PieceSet) error {
-	why, _ := s.reasons(s.block)
-	s.mu.Lock() // last: who wants a block holds it first, and then notes why
-	wanted := s.fetching[s.block.ID()] > 0
-	s.mu.Unlock()
-	if wanted || !slices.Equal(why, []Reason{ReasonCustody}) {
-		return nil
-	}
-	return s.cut(ctx, s.block, kept)
+	return s.unlessHeld(s.block.ID(), func() error {
+		if why, _ := s.reasons(s.block); !slices.Equal(why, []Reason{ReasonCustody}) {
+			return nil
+		}
+		return s.cut(ctx, s.block, kept)
+	})
 }

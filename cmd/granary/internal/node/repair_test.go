@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -67,6 +68,34 @@ func TestFailedRebuildLeavesOnlyTheShare(t *testing.T) {
 				t.Errorf("%d pieces held, want %d", got, c.held)
 			}
 		})
+	}
+}
+
+// TestNobodyHoldsWhatIsBeingDropped: a get that begins while a block is dropped
+// sees it as it is afterwards.
+func TestNobodyHoldsWhatIsBeingDropped(t *testing.T) {
+	n := node.Holdable()
+	id := erasure.ID{1}
+	dropping, dropped := make(chan struct{}), false
+	go func() {
+		_ = node.UnlessHeld(n, id, func() error {
+			close(dropping)
+			runtime.Gosched()
+			dropped = true
+			return nil
+		})
+	}()
+	<-dropping
+	end := n.Hold(id)
+	if !dropped {
+		t.Error("a block was held while it was dropped")
+	}
+	if err := node.UnlessHeld(n, id, func() error { return errors.New("dropped") }); err != nil {
+		t.Error("a block that is held:", err)
+	}
+	end()
+	if err := node.UnlessHeld(n, id, func() error { return errors.New("dropped") }); err == nil {
+		t.Error("a block that nobody holds any more was not dropped")
 	}
 }
 

@@ -182,11 +182,14 @@ func (n *Node) makeRoom(ctx context.Context, need int64, keep erasure.ID) error 
 		return n.refusal(need, free)
 	}
 	for _, b := range drop {
-		if n.busy(b.ID()) || n.extra(b) == 0 {
-			continue // pinned, or asked for again, while others were dropped
-		}
-		n.log.Info("quota reached: fetched block dropped", "block", b.ID().Short(), "bytes", n.extra(b))
-		if err := n.Unpin(ctx, b.ID()); err != nil && !errors.Is(err, blobstore.ErrNotFound) {
+		err := n.unlessHeld(b.ID(), func() error {
+			if n.busy(b.ID()) || n.extra(b) == 0 {
+				return nil // pinned, or asked for again, while others were dropped
+			}
+			n.log.Info("quota reached: fetched block dropped", "block", b.ID().Short(), "bytes", n.extra(b))
+			return n.Unpin(ctx, b.ID())
+		})
+		if err != nil && !errors.Is(err, blobstore.ErrNotFound) {
 			return fmt.Errorf("make room: %w", err)
 		}
 	}
@@ -277,7 +280,8 @@ func (n *Node) forgetEmpty(ctx context.Context, b *blobstore.Block) error {
 	return n.Remove(context.WithoutCancel(ctx), b.ID())
 }
 
-// Hold keeps a block from being dropped until end is called.
+// Hold keeps a block from being dropped until end is called. It waits while one
+// is dropped.
 func (n *Node) Hold(id erasure.ID) (end func()) {
 	add := func(by int) {
 		n.mu.Lock()
@@ -286,6 +290,23 @@ func (n *Node) Hold(id erasure.ID) (end func()) {
 			delete(n.fetching, id)
 		}
 	}
+	n.holding.Lock()
+	defer n.holding.Unlock()
 	add(1)
 	return func() { add(-1) }
+}
+
+// unlessHeld calls drop, which drops some of a block or all of it, unless
+// somebody holds the block. What drop finds out about it stays true: who comes
+// to want the block holds it first, and then notes why.
+func (n *Node) unlessHeld(id erasure.ID, drop func() error) error {
+	n.holding.Lock()
+	defer n.holding.Unlock()
+	n.mu.Lock()
+	held := n.fetching[id] > 0
+	n.mu.Unlock()
+	if held {
+		return nil
+	}
+	return drop()
 }

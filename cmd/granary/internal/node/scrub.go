@@ -290,11 +290,13 @@ func (n *Node) heal(ctx context.Context, b *blobstore.Block, patience time.Durat
 	if err == nil {
 		err = n.seed(b)
 	}
-	if why, _ := n.reasons(b); n.busy(b.ID()) || len(why) > 0 && why[0] != ReasonCustody {
-		return err // wanted whole, or not decided yet
-	}
 	kept.Union(n.owed(b))
-	return errors.Join(err, n.cut(ctx, b, kept))
+	return errors.Join(err, n.unlessHeld(b.ID(), func() error {
+		if why, _ := n.reasons(b); n.busy(b.ID()) || len(why) > 0 && why[0] != ReasonCustody {
+			return nil // wanted whole, or not decided yet
+		}
+		return n.cut(ctx, b, kept)
+	}))
 }
 
 // rebuild repairs b from what is here.
