@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -96,8 +97,8 @@ func TestFailuresHalfway(t *testing.T) {
 			left.Store(at)
 			fail := func() error { return broken }
 			err := work(t.Context(), tripwire{content, &left, fail}, tripwire{make(file, len(content)), &left, fail})
-			if !errors.Is(err, broken) {
-				t.Errorf("%s, call %d of %d fails: error %v", what, at, calls, err)
+			if !errors.Is(err, broken) || strings.Count(err.Error(), broken.Error()) != 1 {
+				t.Errorf("%s, call %d of %d fails: error %q, want %q in it once", what, at, calls, err, broken)
 			}
 			if at == calls-1 {
 				continue // nothing is left to be cancelled

@@ -2,7 +2,6 @@ package erasure
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -41,16 +40,16 @@ func cores() int { return runtime.GOMAXPROCS(0) }
 
 // each calls f(worker, i) once for every 0 ≤ i < n, from workers goroutines
 // numbered from 0, and returns when all have ended. After an error or the end
-// of ctx no further call is made; the errors are joined.
+// of ctx no further call is made; the first error is returned, since those of
+// the other goroutines have the same cause.
 func each(ctx context.Context, workers, n int, f func(worker, i int) error) error {
 	var (
 		next   atomic.Int64
 		failed atomic.Bool
+		first  error // of whoever set failed
 		wg     sync.WaitGroup
 	)
-	workers = min(workers, n)
-	errs := make([]error, workers)
-	for w := range workers {
+	for w := range min(workers, n) {
 		wg.Go(func() {
 			for !failed.Load() {
 				i := int(next.Add(1)) - 1
@@ -61,13 +60,12 @@ func each(ctx context.Context, workers, n int, f func(worker, i int) error) erro
 				if err == nil {
 					err = f(w, i)
 				}
-				if err != nil {
-					errs[w] = err
-					failed.Store(true)
+				if err != nil && !failed.Swap(true) {
+					first = err
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return first
 }

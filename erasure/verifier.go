@@ -24,7 +24,7 @@ func (e *PieceError) Error() string { return fmt.Sprintf("piece %d: wrong %s", e
 
 // Verifier decides whether rows belong to one block: both to its Merkle roots
 // and, by their combination, to its code. It never changes once made, takes
-// 1 MiB at most, and serves any number of goroutines.
+// 1.3 MiB at most, and serves any number of goroutines.
 type Verifier struct {
 	info  Info
 	g     Geometry
