@@ -39,7 +39,6 @@ type Meter struct {
 	used   Used    // guarded by mu
 	other  []month // guarded by mu: of other months, as a clock that is set shows them
 	booked int64   // guarded by mu: bytes that the file says are used
-	err    error   // guarded by mu: why the file cannot be written; then nothing passes
 }
 
 // record is the file. Booked is at least Sent + Received, and equal to it
@@ -109,14 +108,13 @@ func (m *Meter) thisMonth() string { return m.now().Format("2006-01") }
 
 // Spend counts bytes that are about to be sent and bytes that came. It returns
 // ErrVolume if they may not be sent, or nothing more may come; see swarm.Config.
+// Under a limit nothing passes either while the file cannot be written, as on a
+// full disk; every call tries again.
 func (m *Meter) Spend(sent, received int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.turn()
 	total := m.used.Sent + m.used.Received
-	if m.err != nil {
-		return m.err
-	}
 	if m.limit > 0 && (total+int64(sent) > m.limit || total == m.limit) {
 		m.used.Received += int64(received) // it came all the same
 		return fmt.Errorf("%w: %d of %d bytes in %s", ErrVolume, total, m.limit, m.used.Month)
@@ -124,9 +122,12 @@ func (m *Meter) Spend(sent, received int) error {
 	m.used.Sent += int64(sent)
 	m.used.Received += int64(received)
 	if total = m.used.Sent + m.used.Received; total > m.booked {
-		m.err = m.book(total + m.portion)
+		if err := m.book(total + m.portion); err != nil && m.limit > 0 {
+			m.booked = 0 // whatever the file says now, the next call writes it
+			return err
+		}
 	}
-	return m.err
+	return nil
 }
 
 // turn begins a new month, or goes on with an old one: the clock may be set

@@ -91,6 +91,32 @@ func TestVolumeIsCountedWithoutALimit(t *testing.T) {
 	}
 }
 
+// A disk that was full for a while stops what is under a limit for so long, and
+// nothing else.
+func TestVolumeGoesOnOnceItCanBeWritten(t *testing.T) {
+	c := &calendar{time.Date(2026, 11, 20, 12, 0, 0, 0, time.Local)}
+	away := filepath.Join(t.TempDir(), "away")
+	path := filepath.Join(away, "traffic.json")
+	limited, free := open(t, path, 1<<30, c), open(t, path, 0, c)
+	for range 2 {
+		if err := limited.Spend(1, 0); err == nil || errors.Is(err, traffic.ErrVolume) {
+			t.Errorf("under a limit that cannot be kept: error %v", err)
+		}
+		if err := limited.Spent(); err == nil {
+			t.Error("more may pass under a limit that cannot be kept")
+		}
+		if err := free.Spend(1, 1); err != nil {
+			t.Errorf("without a limit: %v", err)
+		}
+	}
+	if err := os.Mkdir(away, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(limited.Spent(), limited.Spend(1, 0), free.Spend(1, 0), free.Close()); err != nil {
+		t.Errorf("once it can be written: %v", err)
+	}
+}
+
 func TestSettingTheClockGivesNoMonthMore(t *testing.T) {
 	const limit = 1 << 20
 	path := filepath.Join(t.TempDir(), "traffic.json")
