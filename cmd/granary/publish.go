@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -14,7 +14,6 @@ import (
 	"granary/cmd/granary/internal/folder"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
-	"granary/erasure"
 	"granary/ledger"
 )
 
@@ -53,8 +52,15 @@ not certified in time (the block stays stored); 130 interrupted.`,
 			}
 			defer in.Close()
 			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, _ bool) error {
-				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Namespace: namespace, Patience: patience, Size: size(in)}
+				opt := node.PublishOptions{Wait: node.Wait(wait), Keep: keep, Namespace: namespace, Patience: patience}
+				file, ok := in.(*folder.Content)
+				if ok {
+					opt.Size = file.Length()
+				}
 				r, err := c.Publish(cmd.Context(), name, in, opt, a.ui.Progress)
+				if err != nil && ok {
+					err = cmp.Or(file.Err(), err)
+				}
 				if err != nil {
 					return err
 				}
@@ -78,16 +84,6 @@ not certified in time (the block stays stored); 130 interrupted.`,
 	return cmd
 }
 
-// size is that of an ordinary file, 0 of anything else.
-func size(in io.Reader) int64 {
-	if f, ok := in.(*os.File); ok {
-		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-			return st.Size()
-		}
-	}
-	return 0
-}
-
 // input opens FILE or standard input and says under which name it goes.
 func (a *app) input(path, name string) (io.ReadCloser, string, error) {
 	if path == "-" {
@@ -101,23 +97,6 @@ func (a *app) input(path, name string) (io.ReadCloser, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, "", fmt.Errorf("open content: %w", err)
-	}
-	st, err := f.Stat()
-	if err == nil && st.IsDir() {
-		err = exit.Usagef("publish one file at a time", "%s is a folder", path)
-	}
-	if err == nil && st.Mode().IsRegular() {
-		// Refused here, before a byte travels.
-		if _, lerr := erasure.NewGeometry(st.Size()); lerr != nil {
-			err = fmt.Errorf("%s: %w", path, lerr)
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, "", err
-	}
-	return f, name, nil
+	f, err := folder.Open(path)
+	return f, name, err
 }

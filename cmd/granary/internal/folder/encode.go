@@ -20,15 +20,18 @@ var ErrExists = errors.New("already exists")
 // Encode codes the file at path as a block named name into dir, which must be
 // empty or absent unless force is set. It returns the block's record.
 func Encode(ctx context.Context, path, name, dir string, force bool, progress erasure.Progress) (node.Record, error) {
-	in, length, err := open(path)
+	in, err := Open(path)
 	if err != nil {
 		return node.Record{}, err
 	}
 	defer in.Close()
+	if _, err := erasure.NewGeometry(in.Length()); err != nil {
+		return node.Record{}, fmt.Errorf("%s: %w", path, err)
+	}
 	if err := prepare(dir, force); err != nil {
 		return node.Record{}, err
 	}
-	bundle, err := writeRows(ctx, in, length, name, dir, progress)
+	bundle, err := writeRows(ctx, in, name, dir, progress)
 	if err != nil {
 		return node.Record{}, fmt.Errorf("encode %s into %s: %w", path, dir, err)
 	}
@@ -53,25 +56,6 @@ func Encode(ctx context.Context, path, name, dir string, force bool, progress er
 	return record, nil
 }
 
-// open opens a file to be coded and refuses what cannot be a block.
-func open(path string) (*os.File, int64, error) {
-	in, err := os.Open(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("open content: %w", err)
-	}
-	st, err := in.Stat()
-	if err == nil && st.IsDir() {
-		err = fmt.Errorf("%s is a folder; a block is one file", path)
-	}
-	if err == nil {
-		_, err = erasure.NewGeometry(st.Size())
-	}
-	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("%s: %w", path, err), in.Close())
-	}
-	return in, st.Size(), nil
-}
-
 func prepare(dir string, force bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
@@ -88,8 +72,8 @@ func prepare(dir string, force bool) error {
 
 // writeRows writes content and parity under temporary names and gives them
 // their own once both are on disk, so a full disk leaves nothing half-made.
-func writeRows(ctx context.Context, in *os.File, length int64, name, dir string, progress erasure.Progress) (_ erasure.Bundle, err error) {
-	g, err := erasure.NewGeometry(length)
+func writeRows(ctx context.Context, in *Content, name, dir string, progress erasure.Progress) (_ erasure.Bundle, err error) {
+	g, err := erasure.NewGeometry(in.Length())
 	if err != nil {
 		return erasure.Bundle{}, err
 	}
@@ -112,10 +96,13 @@ func writeRows(ctx context.Context, in *os.File, length int64, name, dir string,
 			return erasure.Bundle{}, err
 		}
 	}
-	if _, err := io.Copy(made[0], io.NewSectionReader(in, 0, length)); err != nil {
+	if _, err := io.Copy(made[0], io.NewSectionReader(in, 0, in.Length())); err != nil {
 		return erasure.Bundle{}, err
 	}
-	bundle, err := erasure.Commit(ctx, name, length, made[0], made[1], progress)
+	if err := in.Unchanged(); err != nil {
+		return erasure.Bundle{}, err
+	}
+	bundle, err := erasure.Commit(ctx, name, in.Length(), made[0], made[1], progress)
 	if err != nil {
 		return erasure.Bundle{}, err
 	}

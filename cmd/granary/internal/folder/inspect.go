@@ -57,14 +57,17 @@ func Inspect(ctx context.Context, path, name string, progress erasure.Progress) 
 	if err != nil {
 		return node.Record{}, err
 	}
-	in, length, err := open(path)
+	in, err := Open(path)
 	if err != nil {
 		return node.Record{}, err
 	}
 	defer in.Close()
-	bundle, err := erasure.Commit(ctx, name, length, in, nowhere{}, progress)
+	bundle, err := erasure.Commit(ctx, name, in.Length(), in, nowhere{}, progress)
+	if changed := in.Unchanged(); changed != nil {
+		err = changed
+	}
 	if err != nil {
-		return node.Record{}, fmt.Errorf("%s: %w", path, err)
+		return node.Record{}, fmt.Errorf("inspect: %w", err)
 	}
 	return node.NewRecord(bundle.Info), nil
 }
