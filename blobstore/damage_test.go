@@ -370,33 +370,3 @@ func TestStrangersInTheFolderAreLeftAlone(t *testing.T) {
 		t.Errorf("%v, %d blocks, damaged %v (%v); want the three strangers", names, len(s.Blocks()), s.Damaged(), err)
 	}
 }
-
-// TestUncommittedBytesAreGivenBackAtOpen: they were never acknowledged.
-func TestUncommittedBytesAreGivenBackAtOpen(t *testing.T) {
-	e := encode(t, 39, 64*erasure.RowSize)
-	dir := t.TempDir()
-	s := open(t, dir, blobstore.Config{})
-	b := put(t, s, e.Bundle)
-	hold(t, b, e, 3)
-	for p := range 60 {
-		if p == 3 {
-			continue
-		}
-		if _, err := b.WritePieceAt(p, e.Piece(p), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, dir, blobstore.Config{})
-	u, err := s.Usage()
-	if err != nil || u.Bytes > 10*erasure.RowSize {
-		t.Errorf("%d bytes used with one piece held (%v)", u.Bytes, err)
-	}
-	if b, err = s.Block(e.ID()); err != nil || !b.Has(3) {
-		t.Fatal("the held piece went with them")
-	}
-	_, err = b.ReadPieceAt(4, make([]byte, 1), 0)
-	wantErr(t, "read", err, blobstore.ErrNotHeld)
-}

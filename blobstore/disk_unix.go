@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// tellsHoles says that allocated tells what a sparse file takes.
+const tellsHoles = true
+
 // allocated is what the file takes on disk, holes not counted, in bytes.
 func allocated(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -16,7 +16,8 @@
 // piece was read back, verified against the piece layers (and, when the proof
 // is known, row by row against the proof), and fsynced. The order on every path
 // is: verified, written, fsynced, indexed, acknowledged. A crash at any point
-// loses nothing that was acknowledged, and a restart hashes nothing again. A
+// loses nothing that was acknowledged, and a restart hashes nothing again but
+// pieces that it cut off on their way. A
 // held piece is immutable: only DropPieces and Delete remove it, and only damage
 // puts it into quarantine, see Block.Quarantined.
 //

@@ -51,6 +51,8 @@ type state struct {
 	held  erasure.PieceSet
 	bad   erasure.PieceSet // quarantined: were held and found damaged; never held at once
 	clean bool             // the block was found clean, which nothing can change
+
+	dropped bool // pieces were dropped since all were held last, see Block.salvage
 }
 
 func newState(pieces int) state {
@@ -75,6 +77,7 @@ func (st *state) quarantine(pieces erasure.PieceSet) {
 }
 
 func (st *state) drop(pieces erasure.PieceSet) {
+	st.dropped = true
 	for p := range pieces.All() {
 		st.held.Remove(p)
 		st.bad.Remove(p)
@@ -85,6 +88,7 @@ func (st *state) drop(pieces erasure.PieceSet) {
 const (
 	flagClean = 1 << iota
 	flagBad   // a second bitfield follows
+	flagDropped
 )
 
 // encode returns the entry of block id. A checksum ends it: one altered bit
@@ -96,6 +100,9 @@ func (st state) encode(id erasure.ID) []byte {
 	}
 	if st.bad.Count() > 0 {
 		flags |= flagBad
+	}
+	if st.dropped {
+		flags |= flagDropped
 	}
 	b := append([]byte{flags}, st.held.Bytes()...)
 	if flags&flagBad != 0 {
@@ -114,7 +121,7 @@ func entrySum(id erasure.ID, b []byte) uint32 {
 func parseState(id erasure.ID, n int, b []byte) (state, error) {
 	st := newState(n)
 	size := len(st.held.Bytes())
-	if len(b) < 1+size+4 || b[0] > flagClean|flagBad {
+	if len(b) < 1+size+4 || b[0] > flagClean|flagBad|flagDropped {
 		return st, fmt.Errorf("%w: entry of %d bytes", errIndexDamaged, len(b))
 	}
 	b, sum := b[:len(b)-4], binary.LittleEndian.Uint32(b[len(b)-4:])
@@ -122,7 +129,7 @@ func parseState(id erasure.ID, n int, b []byte) (state, error) {
 		return st, fmt.Errorf("%w: checksum of an entry", errIndexDamaged)
 	}
 	var err error
-	st.clean = b[0]&flagClean != 0
+	st.clean, st.dropped = b[0]&flagClean != 0, b[0]&flagDropped != 0
 	bad := b[1+size:]
 	if st.held, err = erasure.ParsePieceSet(n, b[1:1+size]); err != nil {
 		return st, fmt.Errorf("%w: %w", errIndexDamaged, err)

@@ -14,7 +14,7 @@ import (
 
 // load makes a Block of the folder of id and of what the index has of it, and
 // charges the quota. It repairs what a crash can leave: files that are being
-// replaced, bytes of pieces that are not held. What no crash leaves, it reports:
+// replaced, bytes of pieces that are not held: those of whole pieces are. What no crash leaves, it reports:
 // an error when the description is damaged, the logger when pieces are lost.
 func (s *Store) load(ctx context.Context, id erasure.ID, r record) (*Block, error) {
 	dir := s.folder(id)
@@ -56,10 +56,12 @@ func (s *Store) load(ctx context.Context, id erasure.ID, r record) (*Block, erro
 	if err != nil {
 		return nil, err
 	}
+	look := b.salvage
 	if !indexed {
-		if err := b.adopt(ctx, sizes); err != nil {
-			return nil, err
-		}
+		look = b.adopt
+	}
+	if err := look(ctx, sizes); err != nil {
+		return nil, err
 	}
 	return b, b.settle(sizes)
 }

@@ -26,7 +26,8 @@ const loadsAtOnce = 8
 // it, and ErrSchema when a newer version wrote it.
 //
 // It trusts the index and hashes nothing, unless the index lacks a block that
-// has a folder: then it verifies that block's pieces. It never fails for the
+// has a folder: then it verifies that block's pieces; or unless bytes of pieces
+// that it lacks are there: then it verifies those, which a crash left behind. It never fails for the
 // damage of one block: see Damaged.
 func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 	dir, err = filepath.Abs(dir)

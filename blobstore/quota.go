@@ -38,11 +38,15 @@ func roundUp(n int64) int64 { return (n + diskUnit - 1) / diskUnit * diskUnit }
 // even while it is unknown, so that learning it can never be refused.
 func blockCost(infoLength int, g erasure.Geometry) int64 {
 	small := roundUp(int64(infoLength)) + roundUp(proofLength(g)) + roundUp(layersLength(g))
-	var maps int64
-	if g.K() > 4 { // up to four fragments fit the inode
-		maps = 2 * (roundUp(int64(g.K())*bytesPerExtent) + diskUnit)
+	return diskUnit + direntBytes + small + 2*mapBytes(g)
+}
+
+// mapBytes is what mapping one of the two sparse files costs on disk, at most.
+func mapBytes(g erasure.Geometry) int64 {
+	if g.K() <= 4 {
+		return 0 // up to four fragments fit the inode
 	}
-	return diskUnit + direntBytes + small + maps
+	return roundUp(int64(g.K())*bytesPerExtent) + diskUnit
 }
 
 // pieceBytes is the length of a piece in bytes.
