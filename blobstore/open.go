@@ -27,8 +27,8 @@ const loadsAtOnce = 8
 //
 // It trusts the index and hashes nothing, unless the index lacks a block that
 // has a folder: then it verifies that block's pieces; or unless bytes of pieces
-// that it lacks are there: then it verifies those, which a crash left behind. It never fails for the
-// damage of one block: see Damaged.
+// that it lacks are there: then it verifies those, which a crash left behind. It
+// never fails for the damage of one block: see Damaged.
 func Open(ctx context.Context, dir string, cfg Config) (_ *Store, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {

@@ -134,7 +134,10 @@ func TestRandomDamageIsFoundAndRepaired(t *testing.T) {
 			hurt("index.db")
 		}
 		repairAll(t, dir, blocks)
-		s := open(t, dir, blobstore.Config{})
+		s, err := blobstore.Open(t.Context(), dir, blobstore.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, e := range blocks[:3] {
 			if b, err := s.Block(e.ID()); err == nil && index {
 				// A file that is gone with the index was never there.
