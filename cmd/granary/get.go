@@ -53,10 +53,8 @@ progress; 130 interrupted.`,
 				}
 				opt.Peers = append(opt.Peers, addr)
 			}
-			if out != "" && out != "-" {
-				if err := folder.Free(out, force); err != nil {
-					return err
-				}
+			if err := a.output(out, force); err != nil {
+				return err
 			}
 			return a.reach(cmd.Context(), s, network, func(c *gateway.Client, guest bool) error {
 				return a.fetch(cmd.Context(), c, ref, opt, target{out, force, guest && !keep})
@@ -71,6 +69,18 @@ progress; 130 interrupted.`,
 	cmd.Flags().StringArrayVar(&peers, "peer", nil, "BitTorrent peer to ask besides those found, IP:PORT (repeatable)")
 	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without a new row")
 	return cmd
+}
+
+// output refuses, before there is anything to write, where it cannot be written: "-" is
+// standard output, and "" a name that is not known yet.
+func (a *app) output(out string, force bool) error {
+	switch {
+	case out == "-" && a.ui.JSON:
+		return exit.Usagef("choose one of them", "-o - and --json both want standard output")
+	case out == "" || out == "-":
+		return nil
+	}
+	return folder.Free(out, force)
 }
 
 // target is where the content goes.
@@ -92,9 +102,6 @@ func (a *app) fetch(ctx context.Context, c *gateway.Client, ref node.Ref, opt no
 	defer body.Close()
 	switch t.out {
 	case "-":
-		if a.ui.JSON {
-			return exit.Usagef("choose one of them", "-o - and --json both want standard output")
-		}
 		a.ui.Done()
 		if _, err := io.Copy(a.ui.Out(), body); err != nil {
 			return fmt.Errorf("write content: %w", err)

@@ -71,6 +71,9 @@ Exit status: 0 written; 1 the home has no such block; 64 REF or output refused.`
 		GroupID: "blocks",
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.output(out, force); err != nil {
+				return err
+			}
 			ref, err := shelfRef(args[0])
 			if err != nil {
 				return err

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +40,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		a.ui.Done()
 		return exit.OK
 	}
+	// Flags behind one that is refused are not parsed any more.
+	a.ui.JSON = a.ui.JSON || slices.Contains(args, "--json")
 	return a.ui.Fail(err)
 }
 
@@ -48,13 +52,18 @@ func (a *app) root() *cobra.Command {
 		Long: `Granary codes content into rows, shares them as an ordinary BitTorrent v2
 torrent, and gets them back from any half of them. A block's ID is its magnet
 link.`,
-		Example:       "  granary demo testdata/sepolia-00000-643a00f7.era1",
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Example:                    "  granary demo testdata/sepolia-00000-643a00f7.era1",
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
 		// Cobra's own answer to an unknown verb has no status of its own.
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("`granary --help` lists the verbs", "unknown verb %q", args[0])
+				hint := "`granary --help` lists the verbs"
+				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+					hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+				}
+				return exit.Usagef(hint, "unknown verb %q", args[0])
 			}
 			return nil
 		},

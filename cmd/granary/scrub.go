@@ -105,7 +105,11 @@ func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, f
 			Type: "scrub-report", Schema: 1, Version: version, ChainID: home.Network.ChainID(), Home: a.home,
 			Began: began.UTC(), Ended: time.Now().UTC(), Repair: opt.Repair, Sum: sum,
 		}
-		if err := r.file(ctx, file.path, results, s, network, a.ui.Progress); err != nil {
+		err = r.file(ctx, file.path, results, s, network, a.ui.Progress)
+		if errors.Is(err, errUnasked) {
+			a.ui.Note("%s %v", file.path, errUnasked)
+		}
+		if err != nil {
 			return err
 		}
 	}

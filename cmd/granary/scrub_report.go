@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ type holders interface {
 	Holders(ctx context.Context, ref string) (gateway.HoldersReply, error)
 }
 
+// errUnasked is added to the error of a report that has all but what others say.
+var errUnasked = errors.New("is written, without who else holds the blocks")
+
 // file writes to path what a scrub found and how its blocks stand now. If network
 // is not nil it then asks who else holds them, and writes the report anew: who
 // interrupts the asking has the first one.
@@ -62,7 +66,7 @@ func (r *scrubReport) file(ctx context.Context, path string, results []node.Scru
 		return err
 	}
 	if err := r.ask(ctx, network, report); err != nil {
-		return fmt.Errorf("%s is written, without who else holds the blocks: %w", path, err)
+		return fmt.Errorf("%s %w: %w", path, errUnasked, err)
 	}
 	return r.write(path)
 }

@@ -120,6 +120,7 @@ var rules = []rule{
 	{chain.ErrGenesis, Failure, "choose another --home for this network"},
 	{folder.ErrExists, Usage, "choose another output, or say --force to replace it"},
 	{folder.ErrFolder, Usage, "name one file, not a folder"},
+	{folder.ErrNoFile, Usage, "choose another output; - is standard output where content is written"},
 	{folder.ErrChanged, TryAgain, "run it again once nobody writes to it"},
 	{config.ErrSealed, Sealed, "give the passphrase at a terminal, in a file (--passphrase-file) or in GRANARY_PASSPHRASE"},
 	{config.ErrKeyMissing, Failure, "restore it from a backup of keys/, with its name; only if it never mattered, remove network.json too and run `granary init` again"},

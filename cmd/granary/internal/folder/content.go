@@ -17,6 +17,9 @@ var (
 
 	// ErrFolder reports a folder where one file is wanted.
 	ErrFolder = errors.New("is a folder")
+
+	// ErrNoFile reports an output that is no ordinary file, and is not replaced by one.
+	ErrNoFile = errors.New("is no ordinary file")
 )
 
 // Content is a file that becomes a block, as it was when it was opened.

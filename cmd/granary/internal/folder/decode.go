@@ -2,8 +2,11 @@ package folder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/node"
@@ -81,10 +84,22 @@ func (f *encoded) restore(ctx context.Context, rows []bool, w *os.File, progress
 	return w.Truncate(f.info.Length)
 }
 
-// Free returns ErrExists if out is there and force is not set.
+// Free returns nil if a file can be put at out, as far as that can be told before it
+// is there: ErrExists without force, ErrFolder, ErrNoFile for a device or a pipe, or
+// that the folder it is to be in is missing.
 func Free(out string, force bool) error {
+	st, err := os.Stat(out)
+	switch {
+	case err == nil && st.IsDir():
+		return fmt.Errorf("%s %w", out, ErrFolder)
+	case err == nil && !st.Mode().IsRegular():
+		return fmt.Errorf("%s %w", out, ErrNoFile)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
 	if _, err := os.Lstat(out); err == nil && !force {
 		return fmt.Errorf("%s %w", out, ErrExists)
 	}
-	return nil
+	_, err = os.Stat(filepath.Dir(out))
+	return err
 }

@@ -40,6 +40,9 @@ func Encode(ctx context.Context, path, name, dir string, force bool, progress er
 	if err != nil {
 		return node.Record{}, fmt.Errorf("encode record: %w", err)
 	}
+	if err := forget(dir); err != nil {
+		return node.Record{}, err
+	}
 	// The record comes last: a folder that has one is complete.
 	for _, f := range []struct {
 		name string
@@ -68,6 +71,20 @@ func prepare(dir string, force bool) error {
 		return fmt.Errorf("folder %s %w and is not empty", dir, ErrExists)
 	}
 	return nil
+}
+
+// forget removes the description of a block whose rows were replaced: two that
+// contradict each other are none.
+func forget(dir string) error {
+	record := filepath.Join(dir, "record.json")
+	old, err := readRecord(record)
+	if err != nil {
+		return nil // none of ours
+	}
+	return errors.Join(
+		ignoreMissing(os.Remove(filepath.Join(dir, old.Name+".torrent"))),
+		ignoreMissing(os.Remove(record)),
+	)
 }
 
 // writeRows writes content and parity under temporary names and gives them

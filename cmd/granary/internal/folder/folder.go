@@ -50,6 +50,9 @@ func openFolder(dir string) (*encoded, error) {
 }
 
 func (f *encoded) describe(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
 	torrents, err := filepath.Glob(filepath.Join(escape(dir), "*.torrent"))
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,11 +49,25 @@ func (u *UI) Out() io.Writer { return u.out }
 // Result prints the outcome of a command: v as an object, or what text writes.
 func (u *UI) Result(v any, text func(w io.Writer)) error {
 	u.Done()
-	if !u.JSON {
-		text(u.out)
-		return nil
+	if u.JSON {
+		return u.object("result", v)
 	}
-	return u.object("result", v)
+	w := checked{to: u.out}
+	text(&w)
+	return w.err
+}
+
+// checked remembers that a write failed, for those who do not look.
+type checked struct {
+	to  io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (c *checked) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.err = cmp.Or(c.err, err)
+	return n, err
 }
 
 // Step prints one finished step of a longer story: v as a progress object, or
@@ -75,13 +90,17 @@ func (u *UI) Note(format string, args ...any) {
 	fmt.Fprintf(u.err, "granary: "+format+"\n", args...)
 }
 
-// Fail prints an error and what to do about it, and returns the exit status.
+// Fail prints an error and what to do about it, and returns the exit status. Of an
+// interruption it does not tell which of many things it ended.
 func (u *UI) Fail(err error) int {
 	u.Done()
 	if code, ok := errors.AsType[exit.Code](err); ok {
 		return int(code) // said already
 	}
 	m := gateway.NewError(err)
+	if m.Status == exit.Interrupted {
+		m.Message = "interrupted"
+	}
 	if u.JSON {
 		if err := json.NewEncoder(u.out).Encode(m); err != nil {
 			fmt.Fprintf(u.err, "granary: error: %v\n", err)
