@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -26,9 +27,9 @@ func (a *app) devnet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "devnet",
 		Short: "Run a small network on loopback until it is interrupted",
-		Long: `Runs a publisher and custodians as processes on loopback, each with a home of
-its own, and prints where they are and what to try. Ctrl-C stops all of them;
-without --dir everything is removed then.
+		Long: `Runs four validators, a publisher and custodians as processes on loopback, each
+with a home of its own, and prints where they are and what to try. Ctrl-C stops all
+of them; without --dir everything is removed then.
 
 Exit status: 0 stopped; 1 a node did not start; 64 --dir is not empty.`,
 		Example: "  granary devnet",
@@ -74,7 +75,7 @@ Try in another terminal:
   granary status --home %[2]s
 Break it: kill -9 any of these processes, then get the block again.
 Ctrl-C stops the network.
-`, homes["publisher"], homes[names[0]], n.File, dir+"/newcomer")
+`, quoted(homes["publisher"]), quoted(homes[names[0]]), quoted(n.File), quoted(filepath.Join(dir, "newcomer")))
 			})
 			a.tellLosses(cmd.Context(), n)
 			a.ui.Note("stopping %d nodes", len(names))
@@ -92,7 +93,7 @@ func (a *app) tellLosses(ctx context.Context, n *devnet.Net) {
 	for {
 		select {
 		case name := <-lost:
-			a.ui.Note("%s ended; start it again with `granary node --home %s`", name, n.Nodes[name].Home)
+			a.ui.Note("%s ended; start it again with `granary node --home %s`", name, quoted(n.Nodes[name].Home))
 		case <-ctx.Done():
 			return
 		}

@@ -31,8 +31,9 @@ func (a *app) get() *cobra.Command {
 		Short: "Fetch a block and write its content",
 		Long: `Finds the holders of a block, downloads any k of its 2k rows, decodes them,
 checks the whole against the ID, and writes the content. REF is an ID, 8 or
-more of its first digits (for blocks in this home), a magnet link, or a
-.torrent file. What was fetched before an interruption is used again.
+more of its first digits (for blocks in this home), a magnet link, @name or
+#index in the ledger, or a .torrent file. What was fetched before an interruption
+is used again.
 
 Exit status: 0 written; 4 fewer than k rows can be had; 6 the content does
 not match the ID; 7 quota; 64 REF or output refused; 75 no holder found or no

@@ -15,6 +15,7 @@ import (
 	"granary/cmd/granary/internal/config"
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/exit"
+	"granary/ledger"
 	"granary/ledger/light"
 )
 
@@ -67,7 +68,7 @@ are there.`,
 				"home": a.home, "chain_id": h.Network.ChainID(), "network": network, "publisher": key, "encrypted": h.Encrypted(),
 			}, func(w io.Writer) {
 				fmt.Fprintf(w, "home       %s\nnetwork    %s, %s\npublisher  %s\n", a.home, h.Network.ChainID(), network, key)
-				fmt.Fprintf(w, "next       granary node --home %s\n", a.home)
+				fmt.Fprintf(w, "next       granary node --home %s\n", quoted(a.home))
 			})
 		},
 	}
@@ -91,7 +92,11 @@ func (a *app) prepare(ctx context.Context, network, found, checkpoint string, li
 	case found != "" && !listen.IsValid():
 		return nil, exit.Usagef("say under which address others reach this home", "--new needs --listen IP")
 	case found != "":
-		return a.found(ctx, found, listen, encrypt)
+		h, err := a.found(ctx, found, listen, encrypt)
+		if errors.Is(err, ledger.ErrMalformed) {
+			err = exit.Usagef("a chain ID is 1 to 50 of a-z, 0-9 and -", "--new %q: %w", found, err)
+		}
+		return h, err
 	}
 	n, err := config.LoadNetwork(network)
 	if err != nil {

@@ -37,8 +37,12 @@ func (a *app) reach(ctx context.Context, s *config.Settings, network string, f f
 	if err := a.unlock(ctx, home); err != nil {
 		return err
 	}
+	// A passing command needs no fixed ports.
 	if !s.Chosen("port") {
-		s.Port, s.TorrentPort = 0, 0 // a passing command needs no fixed ports
+		s.Port = 0
+	}
+	if !s.Chosen("torrent-port") {
+		s.TorrentPort = 0
 	}
 	cfg := nodeConfig(home, s)
 	cfg.Guest, cfg.Custodian, cfg.Validator, cfg.Logger = true, false, nil, a.logger()

@@ -72,7 +72,7 @@ or no home.`,
 			}
 			return a.reach(cmd.Context(), s, "", func(c *gateway.Client, _ bool) error {
 				if stop {
-					return a.giveUp(cmd.Context(), c, refs, dryRun)
+					return a.giveUp(cmd.Context(), c, args, refs, dryRun)
 				}
 				return a.seedAll(cmd.Context(), c, args, refs, node.FetchOptions{Patience: patience})
 			})
@@ -91,32 +91,40 @@ or no home.`,
 // seedAll fetches and pins blocks one after the other. One that fails does not
 // stop those after it.
 func (a *app) seedAll(ctx context.Context, c *gateway.Client, args []string, refs []node.Ref, opt node.FetchOptions) error {
-	var last error
-	failed := 0
-	for i, ref := range refs {
-		r, err := c.Fetch(ctx, ref, opt, a.ui.Progress)
+	return a.forEach(ctx, args, "seeded", func(i int) error {
+		r, err := c.Fetch(ctx, refs[i], opt, a.ui.Progress)
 		if err == nil {
 			err = c.Pin(ctx, r.ID)
 		}
+		if err != nil {
+			return err
+		}
+		return a.ui.Result(r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s  %s  %s\n", r.ID, humanize.IBytes(uint64(r.Length)), r.Name)
+		})
+	})
+}
+
+// forEach calls do with the place of every argument. Some that fail are exit.Partial,
+// and what was not done to them is told.
+func (a *app) forEach(ctx context.Context, args []string, done string, do func(i int) error) error {
+	var last error
+	failed := 0
+	for i := range args {
+		err := do(i)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return err
 		case err != nil:
 			failed++
 			last = err
-			if len(refs) > 1 {
+			if len(args) > 1 {
 				a.ui.Note("%s: %v", args[i], err)
 			}
-			continue
-		}
-		if err := a.ui.Result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s  %s  %s\n", r.ID, humanize.IBytes(uint64(r.Length)), r.Name)
-		}); err != nil {
-			return err
 		}
 	}
-	if failed > 0 && failed < len(refs) {
-		return &exit.Error{Status: exit.Partial, Err: fmt.Errorf("%d of %d blocks are not seeded, the last because: %w", failed, len(refs), last)}
+	if failed > 0 && failed < len(args) {
+		return &exit.Error{Status: exit.Partial, Err: fmt.Errorf("%d of %d blocks are not %s, the last because: %w", failed, len(args), done, last)}
 	}
 	return last
 }

@@ -13,10 +13,10 @@ import (
 )
 
 // giveUp unpins blocks, which deletes what is owed to nobody, or says what that
-// would delete.
-func (a *app) giveUp(ctx context.Context, c *gateway.Client, refs []node.Ref, dryRun bool) error {
-	for _, ref := range refs {
-		b, err := c.Block(ctx, ref.String())
+// would delete. One that fails does not stop those after it.
+func (a *app) giveUp(ctx context.Context, c *gateway.Client, args []string, refs []node.Ref, dryRun bool) error {
+	return a.forEach(ctx, args, "given up", func(i int) error {
+		b, err := c.Block(ctx, refs[i].String())
 		if err == nil && !dryRun {
 			err = c.Unpin(ctx, b.ID)
 		}
@@ -24,13 +24,10 @@ func (a *app) giveUp(ctx context.Context, c *gateway.Client, refs []node.Ref, dr
 			return err
 		}
 		verb := map[bool]string{true: "would free", false: "freed"}[dryRun]
-		if err := a.ui.Result(map[string]any{"id": b.ID, "freed": b.NotOwed, "left": b.Bytes - b.NotOwed, "dry_run": dryRun}, func(w io.Writer) {
+		return a.ui.Result(map[string]any{"id": b.ID, "freed": b.NotOwed, "left": b.Bytes - b.NotOwed, "dry_run": dryRun}, func(w io.Writer) {
 			fmt.Fprintf(w, "%s  %s %s, %s stays for the network  %s\n", b.ID, verb, humanize.IBytes(uint64(b.NotOwed)), humanize.IBytes(uint64(b.Bytes-b.NotOwed)), b.Name)
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+		})
+	})
 }
 
 // printStorage tells people how full the home is, why, and in what state.

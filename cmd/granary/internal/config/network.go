@@ -57,6 +57,9 @@ func LoadNetwork(path string) (Network, error) {
 // ParseNetwork reads a network file's bytes; unknown keys are errors.
 func ParseNetwork(raw []byte) (Network, error) {
 	var f networkFile
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return Network{}, fmt.Errorf("%w: it is empty", ErrNetwork)
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {

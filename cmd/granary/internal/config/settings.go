@@ -178,6 +178,10 @@ func (s *Settings) readFile(path string) (map[string]string, error) {
 	}
 	var file map[string]any
 	if err := toml.Unmarshal(raw, &file); err != nil {
+		if where, ok := errors.AsType[*toml.DecodeError](err); ok {
+			line, _ := where.Position()
+			path = fmt.Sprintf("%s line %d", path, line)
+		}
 		return nil, fmt.Errorf("%w: %s: %w", ErrSettings, path, err)
 	}
 	known := map[string]bool{}
@@ -188,10 +192,10 @@ func (s *Settings) readFile(path string) (map[string]string, error) {
 			return nil, fmt.Errorf("%w: unknown key %q in %s", ErrSettings, k, path)
 		}
 		switch v.(type) {
-		case string, int64:
+		case string, int64, bool:
 			values[k] = fmt.Sprint(v)
 		default:
-			return nil, fmt.Errorf("%w: %s in %s is neither text nor a whole number", ErrSettings, k, path)
+			return nil, fmt.Errorf("%w: %s in %s is neither text nor a whole number nor true or false", ErrSettings, k, path)
 		}
 	}
 	return values, nil
@@ -211,7 +215,7 @@ func (s *Settings) File() []byte {
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			value = strings.Join(list.GetSlice(), ",")
 		}
-		if f.Value.Type() != "int" {
+		if t := f.Value.Type(); t != "int" && t != "bool" {
 			value = fmt.Sprintf("%q", value)
 		}
 		fmt.Fprintf(w, "%s%s = %s\t# %s\n", comment, key(f), value, f.Usage)

@@ -44,9 +44,18 @@ func TestFlagsComeBeforeEnvironmentBeforeFile(t *testing.T) {
 	}
 }
 
+func TestSwitchesAreWordsOrText(t *testing.T) {
+	for _, file := range []string{"relay = true\nkeep_parity = false", "relay = \"true\"\nkeep_parity = \"false\""} {
+		if s, err := resolve(t, file); err != nil || !s.Relay || s.KeepParity {
+			t.Errorf("%q: %+v, %v", file, s, err)
+		}
+	}
+}
+
 func TestBadSettingsAreRefused(t *testing.T) {
 	tests := []struct{ name, file, word string }{
-		{"no TOML", "port", "config.toml"},
+		{"no TOML", "# a\nport", "config.toml line 2"},
+		{"list", `trackers = ["a"]`, "trackers"},
 		{"unknown key", "prot = 1", `"prot"`},
 		{"flag's spelling", "torrent-port = 1", `"torrent-port"`},
 		{"table", "[port]\nport = 1", "port"},

@@ -189,8 +189,10 @@ func (c *Client) Watch(ctx context.Context, opt node.WatchOptions, emit func(nod
 	d := json.NewDecoder(body)
 	for {
 		var seen node.Watched
-		if err := d.Decode(&seen); err != nil {
-			return errors.Join(ctx.Err(), err)
+		if err := d.Decode(&seen); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			return fmt.Errorf("the node at %s ended: %w", c.path, err)
 		}
 		if err := emit(seen); err != nil {
 			return err
