@@ -56,6 +56,7 @@ type Chain struct {
 	clock  clock
 
 	commits *signal
+	leave   func() // ends a signer; nil: we sign ourselves
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 	close   func() error
@@ -114,7 +115,7 @@ func (c *Chain) start(ctx context.Context) (err error) {
 			err = fmt.Errorf("%w: %v", ErrHalted, p)
 		}
 	}()
-	signer, err := openSigner(c.cfg)
+	signer, err := c.signer(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,6 +123,15 @@ func (c *Chain) start(ctx context.Context) (err error) {
 		return err
 	}
 	return c.run()
+}
+
+// signer returns who signs for this node.
+func (c *Chain) signer(ctx context.Context) (pv types.PrivValidator, err error) {
+	if c.cfg.Signer == nil {
+		return openSigner(c.cfg)
+	}
+	pv, c.leave, err = c.awaitSigner(ctx)
+	return pv, err
 }
 
 func (c *Chain) application() *app {
@@ -192,6 +202,9 @@ func (c *Chain) shut() error {
 			_ = c.node.EventBus().Stop() // runs since it was made
 		}
 		_ = c.node.ProxyApp().Stop() // which the engine forgets
+	}
+	if c.leave != nil {
+		c.leave()
 	}
 	c.done.Wait()
 	err := c.stores.close()

@@ -23,7 +23,8 @@ import (
 type Config struct {
 	Dir     string             // everything on disk: the state, the engine's stores, the last signature
 	Genesis ledger.Genesis     // must be the same on all nodes
-	Key     ed25519.PrivateKey // consensus key of a validator; nil: a full node
+	Key     ed25519.PrivateKey // consensus key of a validator; nil: a full node, or Signer has it
+	Signer  *Signer            // who has the consensus key of a validator; nil: Key
 	NodeKey ed25519.PrivateKey // identity on the consensus port; another key than Key
 	IP      netip.Addr         // to listen on; zero: all addresses
 	Port    int                // 0: any free one, which PeerAddress tells
@@ -114,6 +115,9 @@ func checkConfig(cfg Config) error {
 	}
 	if cfg.Key != nil && len(cfg.Key) != ed25519.PrivateKeySize {
 		return fmt.Errorf("consensus key of %d bytes", len(cfg.Key))
+	}
+	if cfg.Key != nil && cfg.Signer != nil {
+		return fmt.Errorf("both a consensus key and a signer")
 	}
 	if len(cfg.NodeKey) != ed25519.PrivateKeySize {
 		return fmt.Errorf("node key of %d bytes", len(cfg.NodeKey))

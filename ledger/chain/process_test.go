@@ -77,6 +77,9 @@ func child(spec string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv(roleEnv) == "signer" {
+		return sign(n, i)
+	}
 	if os.Getenv(roleEnv) == "bystander" { // runs no chain, to be compared with
 		fmt.Println("nothing")
 		os.Stdin.Read(make([]byte, 1)) //nolint:errcheck // its end is what we wait for
