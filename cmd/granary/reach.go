@@ -17,6 +17,7 @@ import (
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
 	"granary/cmd/granary/internal/node"
+	"granary/ledger/chain"
 	"granary/sampling"
 )
 
@@ -91,6 +92,9 @@ func nodeConfig(h *config.Home, s *config.Settings) node.Config {
 	}
 	if s.Role == "validator" {
 		cfg.Validator = &node.Validator{Consensus: h.Consensus, Port: s.Consensus, Peers: s.Validators}
+		if h.Away || s.Signer != "" {
+			cfg.Validator.Signer = &chain.Signer{Address: s.Signer, Key: h.Public.Consensus}
+		}
 		if len(s.Validators) == 0 {
 			cfg.Validator.Peers = h.Network.Consensus
 		}

@@ -117,7 +117,10 @@ func checkConfig(cfg Config) error {
 		return fmt.Errorf("consensus key of %d bytes", len(cfg.Key))
 	}
 	if cfg.Key != nil && cfg.Signer != nil {
-		return fmt.Errorf("both a consensus key and a signer")
+		return fmt.Errorf("the consensus key is here, and a signer is to have it: keep it in one place")
+	}
+	if cfg.Signer != nil && cfg.Signer.Address == "" {
+		return fmt.Errorf("only the public half of the consensus key is here, and no address of a signer that has it")
 	}
 	if len(cfg.NodeKey) != ed25519.PrivateKeySize {
 		return fmt.Errorf("node key of %d bytes", len(cfg.NodeKey))

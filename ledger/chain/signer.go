@@ -63,7 +63,7 @@ func (c *Chain) awaitSigner(ctx context.Context) (_ types.PrivValidator, stop fu
 			end()
 		}
 	}()
-	c.logger.Info("waiting for the signer", "address", s.Address)
+	c.logger.Warn("waiting for the signer", "address", s.Address)
 	for {
 		key, err := client.GetPubKey() // waits some seconds for it
 		if err == nil && string(key.Bytes()) != string(s.Key[:]) {

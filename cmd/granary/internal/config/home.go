@@ -31,9 +31,11 @@ type Home struct {
 	Network   Network
 	Node      ed25519.PrivateKey // libp2p identity, also on the consensus port
 	Publisher ed25519.PrivateKey // signs announcements
-	Consensus ed25519.PrivateKey // signs the chain's blocks, if the genesis lists it
+	Consensus ed25519.PrivateKey // signs the chain's blocks, if the ledger lists it; nil if Away
 	Attest    ed25519.PrivateKey // signs attestations, if the ledger lists it
 	Public    PublicKeys         // the public halves, known while the private ones are sealed and nil
+
+	Away bool // the home has only the public half of the consensus key: a signer has it
 
 	encrypted bool           // on the disk, all of them
 	newest    [saltSize]byte // of the first sealed one: a new key is sealed like it

@@ -40,6 +40,9 @@ const (
 	kdfPasses, kdfKiB, kdfLanes = 3, 64 << 10, 4
 
 	maxKeyFile = 1 << 10
+
+	// keyAway is the role whose key may be kept elsewhere: a signer's.
+	keyAway = "consensus"
 )
 
 // sealer encrypts and decrypts keys under one passphrase and salt.
@@ -58,11 +61,13 @@ func newSealer(passphrase []byte, salt [saltSize]byte) (*sealer, error) {
 // come from different backups have different ones.
 type ring map[[saltSize]byte]*sealer
 
-// keyFile is a file of keys/: one key, plain or sealed.
+// keyFile is a file of keys/: one key, plain or sealed, or the public half of one
+// that is kept elsewhere.
 type keyFile struct {
 	path   string
-	seed   []byte // nil if it is sealed
+	seed   []byte // nil if it is sealed, or away
 	public ledger.PublicKey
+	away   bool
 	salt   [saltSize]byte
 	nonce  []byte
 	box    []byte
@@ -105,6 +110,13 @@ func readKeyFile(path string) (keyFile, error) {
 		k.public, k.salt, k.nonce, k.box = ledger.PublicKey(parts[0]), [saltSize]byte(parts[1]), parts[2], parts[3]
 		return k, nil
 	}
+	if len(fields) == 2 && fields[0] == sealedMark && k.role() == keyAway {
+		k.away = true
+		if err := k.public.UnmarshalText([]byte(fields[1])); err != nil {
+			return k, damaged
+		}
+		return k, nil
+	}
 	if k.seed, err = hex.DecodeString(strings.TrimSpace(string(raw))); err != nil || len(k.seed) != ed25519.SeedSize {
 		return k, damaged
 	}
@@ -112,9 +124,12 @@ func readKeyFile(path string) (keyFile, error) {
 	return k, nil
 }
 
-// open returns the private key: ErrSealed if that takes a passphrase which r was
-// not made of, ErrPassphrase if it was another.
+// open returns the private key, nil if it is away: ErrSealed if that takes a
+// passphrase which r was not made of, ErrPassphrase if it was another.
 func (k keyFile) open(r ring) (ed25519.PrivateKey, error) {
+	if k.away {
+		return nil, nil
+	}
 	seed := k.seed
 	if seed == nil {
 		s := r[k.salt]
@@ -221,7 +236,7 @@ func tidy(dir string) error {
 func opener(files []keyFile, passphrase []byte) (ring, error) {
 	r := ring{}
 	for _, k := range files {
-		if k.seed != nil {
+		if k.seed != nil || k.away {
 			continue
 		}
 		if r[k.salt] == nil {
@@ -305,7 +320,7 @@ func Unseal(dir string, passphrase []byte) error {
 		return err
 	}
 	for _, k := range files {
-		if k.seed != nil {
+		if k.seed != nil || k.away {
 			continue
 		}
 		key, err := k.open(r)
@@ -322,7 +337,7 @@ func Unseal(dir string, passphrase []byte) error {
 // Sealed reports whether the home's private keys still await their passphrase:
 // see Unlock. Its public ones are known in any case.
 func (h *Home) Sealed() bool {
-	return h.Node == nil || h.Publisher == nil || h.Consensus == nil || h.Attest == nil
+	return h.Node == nil || h.Publisher == nil || h.Consensus == nil && !h.Away || h.Attest == nil
 }
 
 // Encrypted reports whether all keys of the home are encrypted on the disk.
@@ -358,6 +373,10 @@ func (h *Home) readKeys() error {
 			return err
 		}
 		*key.public = k.public
+		if k.away {
+			h.Away = true
+			continue
+		}
 		if h.encrypted = h.encrypted && k.seed == nil; k.seed == nil && h.newest == ([saltSize]byte{}) {
 			h.newest = k.salt
 		}

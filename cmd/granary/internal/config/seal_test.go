@@ -191,6 +191,62 @@ func checkModes(t *testing.T, dir string) {
 	}
 }
 
+// TestConsensusKeyMayBeAway has only the public half of it in a home, before and
+// after the others are encrypted. No other key may be away.
+func TestConsensusKeyMayBeAway(t *testing.T) {
+	dir := t.TempDir()
+	h, err := config.Init(dir, config.Network{Genesis: genesis("one")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "keys", "consensus")
+	away := "granary-key-v1 " + h.Public.Consensus.String() + "\n"
+	if err := os.WriteFile(path, []byte(away), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secret := []byte("open")
+	for what, change := range map[string]func() error{
+		"plain": func() error { return nil },
+		"encrypted and decrypted": func() error {
+			return errors.Join(config.Seal(dir, secret), config.Seal(dir, secret), config.Unseal(dir, secret))
+		},
+		"encrypted": func() error { return config.Seal(dir, secret) },
+	} {
+		if err := change(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		again, err := config.OpenHome(dir)
+		if err == nil && again.Sealed() {
+			err = again.Unlock(secret)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if again.Sealed() || !again.Away || again.Consensus != nil || again.Public != h.Public || !again.Attest.Equal(h.Attest) {
+			t.Errorf("%s: home %+v", what, again)
+		}
+		if raw, err := os.ReadFile(path); err != nil || string(raw) != away {
+			t.Errorf("%s: key file %q, %v", what, raw, err)
+		}
+	}
+	for _, role := range []string{"node", "publisher", "attest"} {
+		other := filepath.Join(dir, "keys", role)
+		was, err := os.ReadFile(other)
+		if err == nil {
+			err = os.WriteFile(other, []byte(away), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := config.OpenHome(dir); err == nil {
+			t.Errorf("no private %s key: %+v", role, h)
+		}
+		if err := os.WriteFile(other, was, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // FuzzKeyFile has a damaged key refused, whatever it holds: no panic, and no
 // other key.
 func FuzzKeyFile(f *testing.F) {
@@ -199,20 +255,24 @@ func FuzzKeyFile(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	path := filepath.Join(dir, "keys", "publisher")
+	path := filepath.Join(dir, "keys", "consensus") // which has one form more than others
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(raw)
-	f.Add([]byte("granary-key-v1 " + h.Public.Publisher.String() + " 00 00 00"))
+	f.Add([]byte("granary-key-v1 " + h.Public.Consensus.String()))
+	f.Add([]byte("granary-key-v1 " + h.Public.Consensus.String() + " 00 00 00"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if err := os.WriteFile(path, raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		got, err := config.Keys(dir)
-		if err == nil && got.Publisher != nil && ledger.KeyOf(got.Publisher) != got.Public.Publisher {
+		if err == nil && got.Consensus != nil && ledger.KeyOf(got.Consensus) != got.Public.Consensus {
 			t.Errorf("%q: a private key of another", raw)
+		}
+		if err == nil && got.Away && got.Consensus != nil {
+			t.Errorf("%q: a private key that is away", raw)
 		}
 	})
 }

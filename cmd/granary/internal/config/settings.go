@@ -31,6 +31,7 @@ type Settings struct {
 	Port         int            // libp2p, TCP and QUIC; 0: any free port
 	TorrentPort  int            // BitTorrent; 0: any free port
 	Consensus    int            // a validator's port for the others; 0: any free port
+	Signer       string         // where a validator listens for the process that has its consensus key
 	Validators   []string       // a validator's peers on the consensus port: id@ip:port
 	Quota        Size           // bytes on disk for the home; 0: no limit
 	UploadRate   Size           // bytes per second; 0: no limit
@@ -68,6 +69,7 @@ func NewSettings() *Settings {
 	f.IntVar(&s.TorrentPort, "torrent-port", 4748, "BitTorrent port; 0 for any free one")
 	f.IntVar(&s.Consensus, "consensus-port", 4749, "a validator's port for the others; 0 for any free one")
 	f.StringSliceVar(&s.Validators, "consensus-peers", nil, "a validator's peers there: id@ip:port, separated by commas")
+	f.StringVar(&s.Signer, "consensus-signer", "", "where a validator whose consensus key another process has listens for it: unix:///PATH, noise://PEER@IP:PORT or tcp://IP:PORT")
 	f.Var(&s.Quota, "quota", "disk space this home may use, e.g. 200GB; 0 for no limit")
 	f.Var(&s.UploadRate, "upload-rate", "upload per second, e.g. 2MB; 0 for no limit")
 	f.Var(&s.DownloadRate, "download-rate", "download per second, e.g. 10MB; 0 for no limit")

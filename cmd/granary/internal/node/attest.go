@@ -106,7 +106,7 @@ func (n *Node) presentSet(ctx context.Context) (set []ledger.Validator, err erro
 // the log: at a start, and again whenever the log is looked at, since a
 // transaction that waits can be lost with the nodes that have it.
 func (n *Node) takeUpPending() error {
-	waiting, err := n.chain.Unattested(ledger.KeyOf(n.cfg.Validator.Consensus))
+	waiting, err := n.chain.Unattested(n.cfg.Validator.key())
 	if err != nil {
 		return fmt.Errorf("read pending announcements: %w", err)
 	}
@@ -124,7 +124,7 @@ func (n *Node) seat(index uint64) (int, []ledger.Validator) {
 	if viewed := n.chain.View(func(s *ledger.State) { set, err = s.SetOf(index) }); viewed != nil || err != nil {
 		return -1, nil
 	}
-	own := ledger.KeyOf(n.cfg.Validator.Consensus)
+	own := n.cfg.Validator.key()
 	return slices.IndexFunc(set, func(v ledger.Validator) bool { return v.Consensus == own }), set
 }
 

@@ -17,9 +17,18 @@ import (
 
 // Validator is what makes a node one of those who run the chain.
 type Validator struct {
-	Consensus ed25519.PrivateKey // signs blocks of the chain
+	Consensus ed25519.PrivateKey // signs blocks of the chain; nil: Signer does
+	Signer    *chain.Signer      // a process of its own that has the key; nil: Consensus
 	Port      int                // for the other validators; 0: any free one
 	Peers     []string           // the others: id@ip:port
+}
+
+// key is the public half of the consensus key.
+func (v Validator) key() ledger.PublicKey {
+	if v.Signer != nil {
+		return v.Signer.Key
+	}
+	return ledger.KeyOf(v.Consensus)
 }
 
 // The ledger's protocols as the host carries them.
@@ -35,7 +44,7 @@ func (n *Node) openLedger(ctx context.Context) error {
 	if v := n.cfg.Validator; v != nil {
 		n.chain, err = chain.Open(ctx, chain.Config{
 			Dir: filepath.Join(n.cfg.Dir, "ledger", "chain"), Genesis: n.cfg.Genesis,
-			Key: v.Consensus, NodeKey: n.cfg.Identity, IP: n.cfg.IP, Port: v.Port, Peers: v.Peers,
+			Key: v.Consensus, Signer: v.Signer, NodeKey: n.cfg.Identity, IP: n.cfg.IP, Port: v.Port, Peers: v.Peers,
 			Devnet: n.cfg.Devnet, Logger: n.log,
 		})
 		if err != nil {
