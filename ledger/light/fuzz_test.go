@@ -2,6 +2,9 @@ package light_test
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -119,4 +122,57 @@ func exercise(ctx context.Context, cl *light.Client) light.Found {
 	}
 	found, _ := cl.Find(ctx, record("a").ID())
 	return found
+}
+
+// FuzzFiles: whatever is in a client's files, it opens or says what is wrong; what
+// it shows of a fork then, providers can be told.
+func FuzzFiles(f *testing.F) {
+	c := newSynth(f, 4)
+	c.publish("a")
+	evil := c.fork()
+	c.publish("b")
+	evil.publish("c")
+	seed := func(name string, providers ...provider) {
+		dir := f.TempDir()
+		cl, _ := client(f, c, light.Config{Dir: dir}, providers...)
+		cl.Update(f.Context()) //nolint:errcheck // a fork is one
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	seed("trusted", honest(c))
+	seed("forked", honest(c), honest(evil))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, name := range []string{"trusted", "forked"} {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cl, err := light.Open(t.Context(), light.Config{Genesis: c.genesis, Dir: dir, Now: c.now}, &world{providers: map[string]provider{"p": honest(c)}})
+			if err != nil {
+				continue
+			}
+			cl.Head()
+			cl.Checkpoint()
+			if name == "forked" {
+				cl.SetPeers([]string{"p"})
+				if _, err := cl.Update(t.Context()); !errors.Is(err, light.ErrForked) {
+					t.Errorf("with evidence of a fork: %v", err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzParseCheckpoint: what is read is written the same.
+func FuzzParseCheckpoint(f *testing.F) {
+	f.Add("12:" + ledger.Hash{1}.String())
+	f.Add("-1:00")
+	f.Fuzz(func(t *testing.T, s string) {
+		if p, err := light.ParseCheckpoint(s); err == nil && p.String() != s {
+			t.Errorf("%q is read as %s", s, p)
+		}
+	})
 }
