@@ -144,9 +144,9 @@ func FuzzFiles(f *testing.F) {
 	}
 	seed("trusted", honest(c))
 	seed("forked", honest(c), honest(evil))
+	dirs := map[string]string{"trusted": f.TempDir(), "forked": f.TempDir()}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		for _, name := range []string{"trusted", "forked"} {
-			dir := t.TempDir()
+		for name, dir := range dirs {
 			if err := os.WriteFile(filepath.Join(dir, name), raw, 0o600); err != nil {
 				t.Fatal(err)
 			}
