@@ -136,7 +136,7 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 		if errors.Is(cause, ErrStalled) {
 			return stalled(b, s, opt.Patience)
 		}
-		return fmt.Errorf("fetch %s: %w", b.ID().Short(), err)
+		return err
 	}
 	got.Read, got.Rows = s.Read+single, b.RowsAtHand()
 	if err := b.Complete(ctx, report.bytes("decode")); err != nil {
@@ -153,15 +153,16 @@ func stalled(b *blobstore.Block, s swarm.Status, patience time.Duration) error {
 	if s.Peers > 0 && g.RowsIn(reachable(held, s)) < g.K() {
 		err = ErrTooFewRows
 	}
+	rows := b.RowsAtHand()
 	return fmt.Errorf("%w: %d of %d rows of %s, nothing new for %v; %s",
-		err, b.RowsAtHand(), g.K(), b.ID().Short(), patience, waiting(g, held, s))
+		err, rows, g.K(), b.ID().Short(), patience, waiting(g, held, rows, s))
 }
 
 func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
-	g := b.Geometry()
+	g, rows := b.Geometry(), b.RowsAtHand()
 	return Progress{
-		Stage: "fetch", Done: int64(min(s.Rows, g.K())), Total: int64(g.K()), Unit: "rows",
-		Text: waiting(g, b.Held(), s),
+		Stage: "fetch", Done: int64(min(rows, g.K())), Total: int64(g.K()), Unit: "rows",
+		Text: waiting(g, b.Held(), rows, s),
 	}
 }
 

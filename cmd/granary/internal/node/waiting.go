@@ -8,14 +8,18 @@ import (
 	"granary/swarm"
 )
 
-// waiting says in words what a fetch waits for: "3 peers; pieces 17 and 20 have
-// no holder; 100 more rows needed, 62 of them from these peers".
-func waiting(g erasure.Geometry, held erasure.PieceSet, s swarm.Status) string {
+// waiting says in words what a fetch waits for, that has so many rows at hand: "3
+// peers; pieces 17 and 20 have no holder; 100 more rows needed, 62 of them from these
+// peers". A holder is one that is connected.
+func waiting(g erasure.Geometry, held erasure.PieceSet, rows int, s swarm.Status) string {
+	need := g.K() - rows
 	var words []string
-	switch s.Peers {
-	case 0:
+	switch {
+	case s.Peers == 0 && rows == 0:
 		return "no peers yet"
-	case 1:
+	case s.Peers == 0 && need > 0:
+		return fmt.Sprintf("no peers now; %d more rows needed", need)
+	case s.Peers == 1:
 		words = append(words, "1 peer")
 	default:
 		words = append(words, fmt.Sprintf("%d peers", s.Peers))
@@ -27,15 +31,17 @@ func waiting(g erasure.Geometry, held erasure.PieceSet, s swarm.Status) string {
 			nowhere = append(nowhere, p)
 		}
 	}
-	need := g.K() - s.Rows
 	if need <= 0 || len(nowhere) == 0 {
 		return strings.Join(words, "; ")
 	}
 	words = append(words, pieceWords(nowhere))
-	if rows := g.RowsIn(reach); rows < g.K() {
-		words = append(words, fmt.Sprintf("%d more rows needed, %d of them from these peers", need, rows-g.RowsIn(held)))
-	} else {
+	switch from := g.RowsIn(reach) - g.RowsIn(held); {
+	case g.RowsIn(reach) >= g.K():
 		words = append(words, "parity does instead")
+	case from == 0:
+		words = append(words, fmt.Sprintf("%d more rows needed, none of them from these peers", need))
+	default:
+		words = append(words, fmt.Sprintf("%d more rows needed, %d of them from these peers", need, from))
 	}
 	return strings.Join(words, "; ")
 }
