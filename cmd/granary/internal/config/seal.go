@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -26,6 +27,10 @@ var ErrSealed = errors.New("the home's keys are encrypted")
 // ErrKeyMissing reports a prepared home without one of its keys. No other is made in
 // its place: what belongs to the key would be lost without a word.
 var ErrKeyMissing = errors.New("a key of the home is missing")
+
+// ErrKeyMode reports a plain key that others on the machine may read, as a copy or
+// a backup that was put back can be.
+var ErrKeyMode = errors.New("others may read this key")
 
 // ErrPassphrase reports a passphrase that opens no key, or a key file that was
 // altered: the two cannot be told apart.
@@ -121,7 +126,11 @@ func readKeyFile(path string) (keyFile, error) {
 		return k, damaged
 	}
 	k.public = ledger.KeyOf(ed25519.NewKeyFromSeed(k.seed))
-	return k, nil
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" { // which has no such modes
+		err = fmt.Errorf("%w: `chmod 600 %s`", ErrKeyMode, path)
+	}
+	return k, err
 }
 
 // open returns the private key, nil if it is away: ErrSealed if that takes a

@@ -247,6 +247,29 @@ func TestConsensusKeyMayBeAway(t *testing.T) {
 	}
 }
 
+func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := config.Init(dir, config.Network{Genesis: genesis("one")}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "keys", "attest")
+	for mode, want := range map[fs.FileMode]error{0o644: config.ErrKeyMode, 0o640: config.ErrKeyMode, 0o604: config.ErrKeyMode, 0o600: nil, 0o400: nil} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.OpenHome(dir); !errors.Is(err, want) {
+			t.Errorf("mode %o: %v, want %v", mode, err, want)
+		}
+	}
+	// What is encrypted may lie anywhere.
+	if err := errors.Join(os.Chmod(path, 0o600), config.Seal(dir, []byte("open")), os.Chmod(path, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.OpenHome(dir); err != nil {
+		t.Errorf("an encrypted key: %v", err)
+	}
+}
+
 // FuzzKeyFile has a damaged key refused, whatever it holds: no panic, and no
 // other key.
 func FuzzKeyFile(f *testing.F) {
