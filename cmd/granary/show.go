@@ -259,7 +259,11 @@ func (a *app) running(ctx context.Context, c *gateway.Client) error {
 		fmt.Fprintf(w, "torrents   %s, %d connections\npeers      %d\n", s.Torrent, s.Conns, len(s.Peers))
 		fmt.Fprintf(w, "reachable  %s\n", s.Reach)
 		if s.Custodian {
-			fmt.Fprintf(w, "custody    %d of 64 groups\n", len(s.Groups))
+			fmt.Fprintf(w, "custody    %d of 64 groups", len(s.Groups))
+			if n := len(s.StandIns); n > 0 {
+				fmt.Fprintf(w, ", and %d that nobody else owes", n)
+			}
+			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "blocks     %d\n", s.Blocks)
 		printStorage(w, s.Storage)

@@ -147,7 +147,7 @@ func (f *Finder) Origin(holder sampling.Holder) string {
 
 // For implements sampling.Holders: custodians of the piece's group and holders
 // of the whole block, then the extra peers, then other custodians, who owe the
-// pieces of small blocks. In the first round nobody is asked who they are as
+// pieces of small blocks, and of whom one stands in where nobody owes. In the first round nobody is asked who they are as
 // long as the table knows; afterwards they are searched for.
 func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sampling.Holder {
 	number := sampling.GroupOf(id, piece)
@@ -180,6 +180,11 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 	var others []peer.ID
 	if len(owing)+len(f.extra)+len(blocks) < maxPerPiece {
 		others, _ = f.host.table.holders(sampling.AllGroups, time.Now(), f.host)
+		if len(owing) == 0 { // somebody may stand in for its custodians
+			slices.SortStableFunc(others, func(a, b peer.ID) int {
+				return sampling.StandInOrder(f.host.cfg.Chain, number, []byte(a), []byte(b))
+			})
+		}
 	}
 	var all []sampling.Holder
 	seen := map[peer.ID]bool{f.host.ID(): true}
@@ -263,6 +268,17 @@ func (h *Host) dialled(p peer.ID) bool {
 // after a restart.
 func (h *Host) Holders() []byte { return h.table.encode() }
 
+// StandIns returns the groups that this node is to keep beside its own, because
+// nobody who answers owes them: see sampling.StandIns. known is false until
+// all groups were looked up, in half an hour or so.
+func (h *Host) StandIns() (groups sampling.GroupSet, known bool) {
+	others, known := h.table.present(standInWithin, time.Now())
+	if !known || !h.cfg.Custodian {
+		return 0, false
+	}
+	return sampling.StandIns(h.cfg.Chain, []byte(h.host.ID()), others, h.cfg.CustodyCount), true
+}
+
 // KnownHolders is how many custodians the node remembers, and how many of them
 // have answered it.
 func (h *Host) KnownHolders() (all, heard int) { return h.table.sizes() }
@@ -271,6 +287,10 @@ const (
 	// refreshPause is the time between lookups in the background: one group
 	// each, so all of them in half an hour.
 	refreshPause = 30 * time.Second
+
+	// standInWithin is how long ago each group was looked up at most where it is
+	// known who owes none: two rounds of these lookups.
+	standInWithin = 2 * sampling.Groups * refreshPause
 
 	// greetPause is the time between looks for peers that were not greeted yet.
 	greetPause = 2 * time.Second

@@ -238,6 +238,24 @@ func (t *table) of(groups sampling.GroupSet, now time.Time) (failed map[peer.ID]
 	return failed, true
 }
 
+// present returns the custodians that have not failed to answer, once every group
+// was looked up within the given time.
+func (t *table) present(within time.Duration, now time.Time) (all [][]byte, looked bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, at := range t.looked {
+		if now.Sub(at) > within {
+			return nil, false
+		}
+	}
+	for p, k := range t.known {
+		if k.failed < maxFailures && now.Sub(k.last()) <= maxSilence {
+			all = append(all, []byte(p))
+		}
+	}
+	return all, true
+}
+
 // unheard is the holder of which there was no sign for the longest time; empty
 // if there is none.
 func (t *table) unheard(now time.Time) peer.ID {

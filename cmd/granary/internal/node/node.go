@@ -212,6 +212,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	if cfg.Custodian {
 		n.groups = n.host.Groups()
+		n.loadStandIns()
 	}
 	if err := n.openLedger(ctx); err != nil {
 		return nil, err
@@ -260,6 +261,7 @@ func (n *Node) resume() error {
 	n.background(n.watchClock)
 	n.background(n.watchDenied)
 	if n.cfg.Custodian {
+		n.background(n.standIn)
 		n.background(n.lendDisk)
 	}
 	n.background(n.keepHolders)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"granary/blobstore"
@@ -16,6 +17,8 @@ import (
 type Shelf struct {
 	store  *blobstore.Store
 	groups sampling.GroupSet // the custody groups of the home; 0: it keeps none
+
+	standIns atomic.Uint64 // further groups that it keeps because nobody owes them
 
 	// passing says that a one-shot command has the home: it does not know what
 	// the home's own node owes, a validator's share above all.
@@ -43,13 +46,14 @@ func (s *Shelf) Resolve(ref Ref) (erasure.ID, error) {
 	return ref.ID, nil
 }
 
-// owed is the pieces of b that the home's custody groups owe; for a passing
+// owed is the pieces of b that the home's custody groups owe, and those that it
+// stands in for; for a passing
 // command all, so that it gives up none of a block that is kept for others.
 func (s *Shelf) owed(b *blobstore.Block) erasure.PieceSet {
 	if s.passing {
 		return erasure.AllPieces(b.Geometry().Pieces())
 	}
-	return sampling.Owed(b.ID(), b.Geometry(), s.groups)
+	return sampling.Owed(b.ID(), b.Geometry(), s.groups|sampling.GroupSet(s.standIns.Load()))
 }
 
 // BlockStatus tells what a home holds of one block.

@@ -12,6 +12,7 @@ import (
 	"granary/cmd/granary/internal/traffic"
 	"granary/ledger"
 	"granary/ledger/light"
+	"granary/sampling"
 )
 
 // Status tells how a node stands.
@@ -21,6 +22,7 @@ type Status struct {
 	Publisher string         `json:"publisher,omitempty"` // ed25519 public key in hex
 	Custodian bool           `json:"custodian"`
 	Groups    []int          `json:"groups"`
+	StandIns  []int          `json:"stand_ins,omitempty"` // groups kept because nobody owes them
 	Addrs     []string       `json:"addrs"`
 	Torrent   netip.AddrPort `json:"torrent"`
 	Peers     []PeerStatus   `json:"peers"`
@@ -102,6 +104,7 @@ func (n *Node) Status() (Status, error) {
 	}
 	s.Denied = n.deny.Status()
 	s.Groups, s.Sampled = groupList(n.groups), n.Sampled()
+	s.StandIns = groupList(sampling.GroupSet(n.standIns.Load()))
 	s.Parity = n.Parity()
 	return s, nil
 }
