@@ -66,8 +66,8 @@ type BlockStatus struct {
 	Proof  bool  `json:"proof_known"`
 	Owed   *Owed `json:"custody,omitempty"` // nil: no custodian
 
-	Damaged int       `json:"pieces_damaged"` // neither held nor served, to be repaired
-	Checked time.Time `json:"checked"`        // when all that is held was last known to be good on the disk; zero: unknown
+	Damaged int       `json:"pieces_damaged"`   // neither held nor served, to be repaired
+	Checked time.Time `json:"checked,omitzero"` // when all that is held was last known to be good on the disk; zero: unknown
 
 	Bytes   int64 `json:"bytes"`          // on disk
 	NotOwed int64 `json:"bytes_not_owed"` // of these, what giving the block up frees

@@ -48,8 +48,8 @@ type Status struct {
 type LedgerStatus struct {
 	State  light.State `json:"state"` // "synced", "lagging", "stale", "forked" or "unreachable"
 	Height int64       `json:"height"`
-	Time   time.Time   `json:"time"` // when the validators signed the head
-	Size   uint64      `json:"size"` // entries in the log
+	Time   time.Time   `json:"time,omitzero"` // when the validators signed the head
+	Size   uint64      `json:"size"`          // entries in the log
 	Root   string      `json:"root"`
 	Behind int64       `json:"behind,omitempty"` // heights above it that a provider has and could not be verified
 	Err    string      `json:"error,omitempty"`
