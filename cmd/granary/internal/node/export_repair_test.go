@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"granary/blobstore"
 	"granary/erasure"
@@ -10,6 +11,11 @@ import (
 // Rebuild rebuilds what n lacks of a share of b, from whom it finds.
 func Rebuild(ctx context.Context, n *Node, b *blobstore.Block, owed erasure.PieceSet) error {
 	return share{n, b, owed, nil}.Rebuild(ctx)
+}
+
+// FetchShare gets what n lacks of a share of b, from whom it finds.
+func FetchShare(ctx context.Context, n *Node, b *blobstore.Block, owed erasure.PieceSet) error {
+	return share{n, b, owed, nil}.Fetch(ctx, time.Minute)
 }
 
 // Stored returns a block that n stores.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -264,6 +265,40 @@ func TestAWebSeedGivesTheContentOfAShare(t *testing.T) {
 	}
 	if !empty.Held().Contains(want) || empty.Held().Count() != 3 || read != 2*erasure.RowSize {
 		t.Errorf("%d pieces held, %d bytes read, want pieces 4, 17 and 18, the last of them from a peer", empty.Held().Count(), read)
+	}
+}
+
+// TestACustodianTakesContentFromAWebSeed: nobody else is there.
+func TestACustodianTakesContentFromAWebSeed(t *testing.T) {
+	dir := t.TempDir()
+	id := partlyHeld(t, dir, 3, false) // of 8 MiB of zeros
+	s := httptest.NewServer(folder(t, map[string][]byte{"owed": make([]byte, 8<<20)}))
+	defer s.Close()
+	n, err := node.Open(t.Context(), node.Config{
+		Dir: dir, Identity: key("custodian"), IP: netip.MustParseAddr("127.0.0.1"), Devnet: true,
+		Genesis: lonelyGenesis(t), WebSeeds: []string{s.URL + "/"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b, err := node.Stored(n, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owed := erasure.NewPieceSet(b.Geometry().Pieces())
+	for _, p := range []int{1, 100, 300, 511} {
+		owed.Add(p)
+	}
+	if err := node.FetchShare(t.Context(), n, b, owed); err != nil {
+		t.Fatal(err)
+	}
+	if held := b.Held(); !held.Contains(owed) || held.Count() != 6 {
+		t.Errorf("%d pieces held, want the 3 of before, and 100, 300 and 511", held.Count())
 	}
 }
 
