@@ -81,6 +81,9 @@ type Usage struct {
 	Blocks int   // damaged ones not counted
 }
 
+// Dir is the store's folder, as an absolute path.
+func (s *Store) Dir() string { return s.dir }
+
 // Close waits for what is under way, interrupting what runs long, and releases
 // the lock. It may be called twice.
 func (s *Store) Close() error {

@@ -21,6 +21,7 @@ import (
 func (a *app) scrub() *cobra.Command {
 	var rate config.Size
 	var file reportFile
+	var history bool
 	opt := node.ScrubOptions{}
 	cmd := &cobra.Command{
 		Use:   "scrub [REF…]",
@@ -36,6 +37,9 @@ what it finds. Interrupted scrubs go on where they stopped.
 --report writes what was found and done to a file, block by block, with what the
 home holds of each and why; with --holders also who else says that they hold it.
 
+What scrubs found and repaired, the node's own included, is kept in the home's
+journal for years; --history prints it, and a report has it too.
+
 Exit status: 0 all good, or repaired; 3 some blocks stay damaged; 5 none is known
 to be, and some could not be looked at; 75 the disk is full or the index cannot be
 written; 1 the home has no such block; 8 another process has the home; 64 REF or
@@ -43,6 +47,9 @@ FILE refused; 130 interrupted.`,
 		Example: "  granary scrub --repair --rate 50MB --report scrub.json",
 		GroupID: "blocks",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if history {
+				return a.scrubHistory()
+			}
 			for _, arg := range args {
 				ref, err := node.ParseRef(arg)
 				if err == nil && ref.InLedger() {
@@ -66,6 +73,7 @@ FILE refused; 130 interrupted.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&history, "history", false, "print what scrubs found and repaired before, and exit")
 	cmd.Flags().BoolVar(&opt.Repair, "repair", false, "rebuild or fetch what is damaged")
 	cmd.Flags().Var(&rate, "rate", "read no more per second, e.g. 50MB; 0 for no limit")
 	cmd.Flags().StringVar(&file.path, "report", "", "write a report, in JSON, to this `file`")
@@ -104,6 +112,9 @@ func (a *app) runScrub(ctx context.Context, s scrubber, opt node.ScrubOptions, f
 		r := scrubReport{
 			Type: "scrub-report", Schema: 1, Version: version, ChainID: home.Network.ChainID(), Home: a.home,
 			Began: began.UTC(), Ended: time.Now().UTC(), Repair: opt.Repair, Sum: sum,
+		}
+		if r.History, err = node.ScrubHistory(a.home); err != nil {
+			return err
 		}
 		err = r.file(ctx, file.path, results, s, network, a.ui.Progress)
 		if errors.Is(err, errUnasked) {

@@ -13,6 +13,7 @@ import (
 	"granary/cmd/granary/internal/durable"
 	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/gateway"
+	"granary/cmd/granary/internal/journal"
 	"granary/cmd/granary/internal/node"
 )
 
@@ -29,6 +30,7 @@ type scrubReport struct {
 	Repair  bool              `json:"repair"`
 	Sum     node.ScrubSummary `json:"summary"`
 	Blocks  []reportedBlock   `json:"blocks"`
+	History []journal.Scrub   `json:"history"` // the home's journal of scrubs, this one included
 }
 
 // reportedBlock is a block after it was scrubbed.

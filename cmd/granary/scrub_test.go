@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"granary/cmd/granary/internal/devnet"
@@ -87,6 +88,14 @@ func TestDamagedHomesAreRepaired(t *testing.T) {
 
 	empty(blockFiles(custodian, r.ID)[0])
 	waitFor(t, "repair by the schedule", func() bool { return intact(custodian) })
+	waitFor(t, "repair in the journal", func() bool {
+		st, err := custodian.Client.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := st.Storage.Scrubs
+		return h != nil && h.Mended+h.Repaired > 0 && len(h.Last) > 0 && h.Last[0].ID == r.ID && h.Last[0].By == "node"
+	})
 
 	empty(blockFiles(pub, r.ID)...)
 	opt := node.ScrubOptions{Repair: true, Patience: patience}
@@ -114,6 +123,9 @@ func TestDamagedHomesAreRepaired(t *testing.T) {
 	}
 	exits(t, exit.OK, pub.Home, "scrub")
 	exits(t, exit.Failure, pub.Home, "scrub", "0123456789")
+	if said := exits(t, exit.OK, pub.Home, "scrub", "--history"); !strings.Contains(said, r.ID[:16]+"…  repaired") || !strings.Contains(said, "looked at since") {
+		t.Errorf("history: %s", said)
+	}
 	if err := os.Remove(filepath.Join(pub.Home, "blocks", r.ID, "info")); err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +150,9 @@ func reported(t *testing.T, path string) reportedBlock {
 	var r scrubReport
 	if err := json.Unmarshal(raw, &r); err != nil {
 		t.Fatal(err)
+	}
+	if len(r.History) == 0 {
+		t.Error("the report has no history")
 	}
 	if r.Type != "scrub-report" || r.Schema != 1 || r.ChainID == "" || r.Sum.Blocks != 1 || len(r.Blocks) != 1 || r.Ended.Before(r.Began) {
 		t.Fatalf("report: %+v", r)

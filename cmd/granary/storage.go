@@ -30,6 +30,14 @@ func (a *app) giveUp(ctx context.Context, c *gateway.Client, args []string, refs
 	})
 }
 
+// count is a number of things, for people.
+func count(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // printStorage tells people how full the home is, why, and in what state.
 func printStorage(w io.Writer, s node.Storage) {
 	size := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
@@ -46,6 +54,10 @@ func printStorage(w io.Writer, s node.Storage) {
 	}
 	if s.Checked != nil && !s.Checked.IsZero() {
 		fmt.Fprintf(w, "checked    all since %s\n", s.Checked.UTC().Format(time.RFC3339))
+	}
+	if h := s.Scrubs; h != nil {
+		fmt.Fprintf(w, "scrubs     %s, %s since %s; %s, %s\n", count(h.Blocks, "block"), size(h.Bytes), h.Since.UTC().Format(time.DateOnly),
+			count(h.Repaired, "piece")+" repaired", count(h.Mended, "file")+" mended")
 	}
 	if s.Damaged > 0 {
 		fmt.Fprintf(w, "damaged    %d blocks, %d pieces: `granary scrub --repair`\n", s.Damaged, s.Lost)

@@ -3,10 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,39 +115,12 @@ func (j *Journal) Record(e Entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.spent = append(j.spent, cost{e.Time, e.Bytes})
-	path := verdicts(j.dir)
-	if info, err := os.Stat(path); err == nil && info.Size()+1+int64(len(line)) > maxFile { // 1: see appendTo
-		if err := os.Rename(path, older(j.dir)); err != nil {
-			return fmt.Errorf("begin a new journal file: %w", err)
-		}
-	}
-	return appendTo(path, line)
+	return verdicts(j.dir).append(line)
 }
 
-func verdicts(dir string) string { return filepath.Join(dir, "verdicts") }
-func older(dir string) string    { return filepath.Join(dir, "verdicts.old") }
-
-// appendTo appends a line. One before it that was cut, by a crash or a full
-// disk, is ended first, so that this one stands alone.
-func appendTo(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("open journal: %w", err)
-	}
-	var last [1]byte
-	info, err := f.Stat()
-	if err == nil && info.Size() > 0 {
-		if _, err = f.ReadAt(last[:], info.Size()-1); err == nil && last[0] != '\n' {
-			b = append([]byte{'\n'}, b...)
-		}
-	}
-	if err == nil {
-		_, err = f.Write(b)
-	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write journal: %w", err)
-	}
-	return nil
+func verdicts(dir string) lines {
+	path := filepath.Join(dir, "verdicts")
+	return lines{path: path, older: path + ".old", most: maxFile}
 }
 
 // Spent is how many bytes the verdicts of the last 24 hours have cost.
@@ -167,19 +137,12 @@ func (j *Journal) Spent(now time.Time) int64 {
 
 // History reads the verdicts of the journal in dir, oldest first; none if there
 // is no journal. Lines that are damaged are skipped.
-func History(dir string) ([]Entry, error) {
-	var all []Entry
-	for _, path := range []string{older(dir), verdicts(dir)} {
-		raw, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read journal: %w", err)
+func History(dir string) (all []Entry, err error) {
+	err = verdicts(dir).each(func(line []byte) {
+		var e Entry
+		if json.Unmarshal(line, &e) == nil {
+			all = append(all, e)
 		}
-		for line := range bytes.Lines(raw) {
-			var e Entry
-			if json.Unmarshal(line, &e) == nil {
-				all = append(all, e)
-			}
-		}
-	}
-	return all, nil
+	})
+	return all, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/journal"
 	"granary/erasure"
 )
 
@@ -44,6 +45,10 @@ type Storage struct {
 	Checked *time.Time `json:"checked,omitempty"` // when the block was that was checked longest ago
 	Rebuilt *time.Time `json:"index_rebuilt,omitempty"`
 	Failed  bool       `json:"index_failed,omitempty"` // nothing can be stored until the node is started again
+
+	// Scrubs sums up the home's journal of scrubs; absent if it is empty, or
+	// cannot be read, which is logged.
+	Scrubs *journal.ScrubHistory `json:"scrubs,omitempty"`
 }
 
 // storage describes the home; bytes is what it takes on disk.
@@ -64,6 +69,9 @@ func (s *Shelf) storage(bytes, quota int64) (Storage, error) {
 		if at := b.Checked(); st.Checked == nil || at.Before(*st.Checked) {
 			st.Checked = &at
 		}
+	}
+	if h, err := s.scrubs.History(); err == nil && !h.Since.IsZero() {
+		st.Scrubs = &h
 	}
 	if at := s.store.Rebuilt(); !at.IsZero() {
 		st.Rebuilt = &at

@@ -79,7 +79,7 @@ func (s *ScrubSummary) add(r ScrubResult) {
 // error is that of ctx or of a reference, or that what is found cannot be kept
 // (blobstore.ErrDiskFull, blobstore.ErrFailed); a damaged block is none.
 func (s *Shelf) Scrub(ctx context.Context, opt ScrubOptions, report Report, visit func(ScrubResult)) (ScrubSummary, error) {
-	return (&scrub{Shelf: s, opt: opt, report: report}).run(ctx, visit)
+	return (&scrub{Shelf: s, opt: opt, report: report, diary: s.diary("command")}).run(ctx, visit)
 }
 
 // scrub is one run of a scrub.
@@ -89,10 +89,12 @@ type scrub struct {
 	opt    ScrubOptions
 	report Report
 	pace   func(context.Context, int) error
+	diary  diary
 }
 
-func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (ScrubSummary, error) {
-	var sum ScrubSummary
+func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (sum ScrubSummary, err error) {
+	var unkept error
+	defer func() { err = errors.Join(err, unkept, s.diary.add()) }()
 	began := time.Now()
 	if s.opt.Rate > 0 {
 		s.pace = pacer(s.opt.Rate)
@@ -113,6 +115,9 @@ func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (ScrubSummary,
 			continue // dropped meanwhile
 		}
 		sum.add(r)
+		if err := s.diary.note(r); err != nil {
+			unkept = err
+		}
 		visit(r)
 		if err != nil {
 			return sum, err
@@ -172,6 +177,7 @@ func (s *scrub) one(ctx context.Context, id erasure.ID) (r ScrubResult, end erro
 			if r.Lost = b.Quarantined().Count(); r.Lost > 0 {
 				err = errors.Join(err, rerr)
 			}
+			r.Bad = max(r.Bad, r.Lost) // others find damage, too
 		}
 		r.Repaired = r.Bad - r.Lost
 	}
@@ -241,7 +247,7 @@ func (s *scrub) repair(ctx context.Context, b *blobstore.Block) error {
 // Scrub is Shelf.Scrub for a running node: what cannot be rebuilt from what is
 // here is fetched.
 func (n *Node) Scrub(ctx context.Context, opt ScrubOptions, report Report, visit func(ScrubResult)) (ScrubSummary, error) {
-	return (&scrub{Shelf: n.Shelf, n: n, opt: opt, report: report}).run(ctx, visit)
+	return (&scrub{Shelf: n.Shelf, n: n, opt: opt, report: report, diary: n.diary("command")}).run(ctx, visit)
 }
 
 // heal makes the quarantined pieces of b held again: from good rows here, from

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/journal"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/sampling"
@@ -17,6 +18,7 @@ import (
 type Shelf struct {
 	store  *blobstore.Store
 	groups sampling.GroupSet // the custody groups of the home; 0: it keeps none
+	scrubs *journal.Scrubs
 
 	standIns atomic.Uint64 // further groups that it keeps because nobody owes them
 
@@ -32,7 +34,7 @@ type Shelf struct {
 // NewShelf shows the blocks of an open store. groups is the home's custody,
 // 0 for a home that is no custodian. The caller closes the store.
 func NewShelf(store *blobstore.Store, groups sampling.GroupSet) *Shelf {
-	return &Shelf{store: store, groups: groups}
+	return &Shelf{store: store, groups: groups, scrubs: journal.NewScrubs(store.Dir())}
 }
 
 // Resolve turns a prefix into the one stored ID that begins with it.

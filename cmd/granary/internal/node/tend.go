@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"granary/blobstore"
@@ -22,11 +23,20 @@ const (
 // quarantined, and scrubs every block once in cfg.ScrubEvery.
 func (n *Node) tend(ctx context.Context) {
 	var mended time.Time
-	pace := pacer(scrubRate)
+	s := scrub{
+		Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}, pace: pacer(scrubRate),
+		diary: n.diary("node"),
+	}
+	keep := func(err error) {
+		if err != nil {
+			n.log.Error("what a scrub found is not kept", "err", err)
+		}
+	}
+	defer func() { keep(s.diary.add()) }()
 	for ctx.Err() == nil {
 		if time.Since(mended) > tendEvery {
 			mended = time.Now()
-			n.mend(ctx)
+			n.mend(ctx, func(r ScrubResult) { keep(s.diary.note(r)) })
 		}
 		b, due := n.nextScrub()
 		if wait := time.Until(due); b == nil || wait > 0 {
@@ -42,8 +52,15 @@ func (n *Node) tend(ctx context.Context) {
 			}
 			continue
 		}
-		s := scrub{Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}, pace: pace}
-		if r, _ := s.one(ctx, b.ID()); r.State != scrubGood && ctx.Err() == nil {
+		r, _ := s.one(ctx, b.ID())
+		if ctx.Err() != nil {
+			return
+		}
+		if _, err := n.store.Block(b.ID()); errors.Is(err, blobstore.ErrNotFound) {
+			continue // dropped meanwhile
+		}
+		keep(s.diary.note(r))
+		if r.State != scrubGood {
 			what := "scrub found damage"
 			if r.State == scrubUnchecked {
 				what = "scrub could not look at the block"
@@ -54,17 +71,25 @@ func (n *Node) tend(ctx context.Context) {
 	}
 }
 
-// mend tries to repair what is known to be damaged.
-func (n *Node) mend(ctx context.Context) {
+// mend tries to repair what is known to be damaged, and has what it did noted.
+func (n *Node) mend(ctx context.Context, note func(ScrubResult)) {
 	s := scrub{Shelf: n.Shelf, n: n, opt: ScrubOptions{Repair: true, Patience: custodyPatience}}
 	for id := range n.store.Damaged() {
 		if r, _ := s.one(ctx, id); ctx.Err() == nil {
+			note(r)
 			n.log.Warn("damaged block looked at again", "block", id.Short(), "state", r.State, "err", r.Err)
 		}
 	}
 	for _, b := range n.store.Blocks() {
 		if lost := b.Quarantined().Count(); lost > 0 && ctx.Err() == nil {
 			err := n.heal(ctx, b, custodyPatience)
+			r := ScrubResult{ID: b.ID().String(), State: scrubRepaired, Bad: lost, Lost: b.Quarantined().Count()}
+			if r.Lost > 0 {
+				r.State = scrubDamaged
+			}
+			if r.Repaired = lost - r.Lost; r.Repaired > 0 {
+				note(r)
+			}
 			n.log.Warn("damaged pieces looked at again", "block", b.ID().Short(), "pieces", lost, "err", err)
 		}
 	}
