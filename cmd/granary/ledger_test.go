@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -65,7 +67,7 @@ func TestOneValidatorDownCertifiesTwoHaltAndResume(t *testing.T) {
 		t.Fatalf("publish after the second validator came back: %v", err)
 	}
 	// It comes back with a disk that is nearly full: it takes part, abstains, and says so.
-	n.Nodes["validator-1"].Args = append(n.Nodes["validator-1"].Args, "--quota", "1MB")
+	n.Nodes["validator-1"].Args = append(n.Nodes["validator-1"].Args, "--quota", "1MB", "-vv")
 	if err := n.Start(t.Context(), "validator-1"); err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +79,37 @@ func TestOneValidatorDownCertifiesTwoHaltAndResume(t *testing.T) {
 		return err == nil && strings.Contains(st.Abstains, "quota")
 	})
 	equalHeads(t, n)
+	noKeyInLogs(t, n)
+}
+
+// noKeyInLogs checks that no private key of any home is in what its node said.
+func noKeyInLogs(t *testing.T, n *devnet.Net) {
+	t.Helper()
+	for name, nd := range n.Nodes {
+		log, err := os.ReadFile(nd.Log())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := filepath.Glob(filepath.Join(nd.Home, "keys", "*"))
+		if err != nil || len(keys) < 4 {
+			t.Fatalf("keys of %s: %v, %v", name, keys, err)
+		}
+		for _, path := range keys {
+			line, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seed, err := hex.DecodeString(strings.TrimSpace(string(line)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, form := range []string{hex.EncodeToString(seed), strings.ToUpper(hex.EncodeToString(seed)), base64.RawStdEncoding.EncodeToString(seed)[:40], fmt.Sprint(seed)} {
+				if strings.Contains(string(log), form) {
+					t.Errorf("the log of %s has the key %s", name, path)
+				}
+			}
+		}
+	}
 }
 
 func TestKilledValidatorsKeepTheLedger(t *testing.T) {
