@@ -12,11 +12,12 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"granary/ledger"
+	"granary/ledger/chain"
 	"granary/ledger/light"
 )
 
 // precommit is the vote of who has a key for a block of a height, in round 3.
-func precommit(t *testing.T, chain string, k cmted25519.PrivKey, height int64, block string) *types.Vote {
+func precommit(t testing.TB, chain string, k cmted25519.PrivKey, height int64, block string) *types.Vote {
 	t.Helper()
 	v := &types.Vote{
 		Type: cmtproto.PrecommitType, Height: height, Round: 3, Timestamp: time.Now().UTC(), ValidatorAddress: k.PubKey().Address(),
@@ -89,4 +90,27 @@ func TestWhatShowsAForkIsInTheChain(t *testing.T) {
 	if got, err := cl.DoubleSigns(t.Context()); err != nil || len(got) != 1 || got[0].Height != 2 || got[0].Validator != n.genesis.Validators[0].Consensus {
 		t.Errorf("signed twice: %+v, %v", got, err)
 	}
+}
+
+// FuzzAccuse: from anybody. What is taken shows that the validator signed twice, in
+// whatever encoding.
+func FuzzAccuse(f *testing.F) {
+	n := foundNetwork(f, 1, 0, time.Hour)
+	c := n.start(0)
+	index := n.announce(0, "alice", 1, record("a"))
+	n.entry(0, index, ledger.EntryTx)
+	id, k := n.genesis.ChainID, cmted25519.PrivKey(key("consensus %d", 0))
+	good := twice(precommit(f, id, k, 1, "a"), precommit(f, id, k, 1, "b"))
+	f.Add(good)
+	f.Add(twice(precommit(f, id, k, 1, "a"), precommit(f, id, k, 1, "a")))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		err := c.Accuse(raw)
+		if err != nil && !errors.Is(err, ledger.ErrMalformed) && !errors.Is(err, ledger.ErrNotFound) && !errors.Is(err, chain.ErrBusy) {
+			t.Errorf("%x: %v", raw, err)
+		}
+		var msg cmtproto.DuplicateVoteEvidence
+		if err == nil && (msg.Unmarshal(raw) != nil || bytes.Equal(msg.VoteA.Signature, msg.VoteB.Signature)) {
+			t.Errorf("%x is taken", raw)
+		}
+	})
 }
