@@ -21,10 +21,12 @@
 // provider alone can do is to refuse, to be slow, and to be behind. One caught
 // lying is not asked again. More than two thirds of the voting power together
 // can show a client what they like; two chains with such signatures are
-// reported as a fork, and the client stops.
+// reported as a fork, and the client stops. It keeps both, and hands on who signed
+// both.
 //
-// That something is not in the ledger cannot be proven by this log: it is what
-// all providers that were asked say.
+// What is so now, and that something is not there, the head proves: it commits to
+// the state. That the network file is wrong no stranger decides, and that a
+// transaction is refused no single provider.
 //
 // Formats are specified in docs/spec/light.md. This package does no networking:
 // see Transport.
