@@ -22,6 +22,6 @@
 // Trust: every peer is a stranger. Bytes are checked against the piece layers
 // before they are committed, and a peer that sends wrong ones is banned by its
 // IP address. No address, tracker, web seed or URL that a stranger names is
-// ever followed; peers come from AddPeers, and from what Config.Sources names. docs/spec/swarm.md lists what
-// is spoken on the wire and what is refused.
+// ever followed; peers come from AddPeers, and from what Config.Sources names.
+// docs/spec/swarm.md lists what is spoken on the wire and what is refused.
 package swarm
