@@ -56,8 +56,8 @@ func printStorage(w io.Writer, s node.Storage) {
 		fmt.Fprintf(w, "checked    all since %s\n", s.Checked.UTC().Format(time.RFC3339))
 	}
 	if h := s.Scrubs; h != nil {
-		fmt.Fprintf(w, "scrubs     %s, %s since %s; %s, %s\n", count(h.Blocks, "block"), size(h.Bytes), h.Since.UTC().Format(time.DateOnly),
-			count(h.Repaired, "piece")+" repaired", count(h.Mended, "file")+" mended")
+		fmt.Fprintf(w, "scrubs     %s of blocks since %s, %s read; %s repaired, %s mended\n", count(h.Blocks, "check"),
+			h.Since.UTC().Format(time.DateOnly), size(h.Bytes), count(h.Repaired, "piece"), count(h.Mended, "file"))
 	}
 	if s.Damaged > 0 {
 		fmt.Fprintf(w, "damaged    %d blocks, %d pieces: `granary scrub --repair`\n", s.Damaged, s.Lost)

@@ -94,7 +94,12 @@ type scrub struct {
 
 func (s *scrub) run(ctx context.Context, visit func(ScrubResult)) (sum ScrubSummary, err error) {
 	var unkept error
-	defer func() { err = errors.Join(err, unkept, s.diary.add()) }()
+	defer func() {
+		if last := s.diary.add(); last != nil {
+			unkept = last // one says it all
+		}
+		err = errors.Join(err, unkept)
+	}()
 	began := time.Now()
 	if s.opt.Rate > 0 {
 		s.pace = pacer(s.opt.Rate)
