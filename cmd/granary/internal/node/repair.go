@@ -15,13 +15,14 @@ import (
 )
 
 // A custodian that is to rebuild a piece first has so long for it: to fetch the
-// block at slotRate, and some more. A devnet's are near.
+// block at slotRate, and some more. A devnet's are near: there, patience and slot
+// are so many of the network's rounds.
 const (
 	slotBase = 30 * time.Second
 	slotRate = 1 << 20 // bytes per second
 
-	devnetPatience = 20 * time.Second
-	devnetSlot     = 10 * time.Second
+	devnetPatience = 20
+	devnetSlot     = 10
 
 	// maxRivals bounds the holders that are asked whether they lack what we do.
 	maxRivals = 256
@@ -43,8 +44,8 @@ func (s share) keep(ctx context.Context) error {
 		ID: []byte(s.host.ID()), Patience: custodyPatience,
 		Slot: slotBase + time.Duration(s.block.Geometry().PaddedLength()/slotRate)*time.Second,
 	}
-	if s.cfg.Devnet {
-		c.Patience, c.Slot = devnetPatience, devnetSlot
+	if round := s.cfg.Genesis.Params.RetryRound; s.cfg.Devnet {
+		c.Patience, c.Slot = devnetPatience*round, devnetSlot*round
 	}
 	return c.Keep(ctx, s.block.ID(), s)
 }
