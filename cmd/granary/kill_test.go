@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -247,5 +249,32 @@ func TestHomeAndPortsInUseAreSaid(t *testing.T) {
 		if got := cmd.ProcessState.ExitCode(); got != test.status || !strings.Contains(string(out), test.says) {
 			t.Errorf("granary node %v: exit status %d with\n%s\nwant %d and %q", test.args, got, out, test.status, test.says)
 		}
+	}
+}
+
+// TestStoppedNodeWaitsForNoContent: who publishes what is still being written keeps
+// no node from ending, and is told that it did.
+func TestStoppedNodeWaitsForNoContent(t *testing.T) {
+	n := layOut(t, devnet.Plan{Validators: 1})
+	nd := n.Nodes["publisher"]
+	if err := n.Start(t.Context(), nd.Name); err != nil {
+		t.Fatal(err)
+	}
+	content, writer := io.Pipe()
+	defer writer.Close()
+	published := make(chan error, 1)
+	go func() {
+		_, err := nd.Client.Publish(t.Context(), "slow", content, node.PublishOptions{Patience: patience, Keep: 1}, nil)
+		published <- err
+	}()
+	if _, err := writer.Write(make([]byte, 1<<20)); err != nil { // it is on its way to the node
+		t.Fatal(err)
+	}
+	if err := nd.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err := <-published
+	if status, _ := exit.Of(err); status != exit.TryAgain || !strings.Contains(err.Error(), "was stopped") {
+		t.Errorf("publish ends with status %d: %v", status, err)
 	}
 }

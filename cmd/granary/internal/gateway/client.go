@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"granary/cmd/granary/internal/exit"
 	"granary/cmd/granary/internal/node"
 )
 
@@ -241,6 +242,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (i
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // its text has an address that means nothing
+		}
 		return nil, fmt.Errorf("ask the node at %s: %w", c.path, err)
 	}
 	if resp.StatusCode < 300 {
@@ -251,7 +255,22 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (i
 	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || m.Type != "error" {
 		return nil, fmt.Errorf("the node at %s answered %s", c.path, resp.Status)
 	}
-	return nil, m.Err()
+	return nil, c.failed(ctx, m)
+}
+
+// failed is the error that the node reports. One that was interrupted is stopped, if
+// it was not the caller who interrupted it.
+func (c *Client) failed(ctx context.Context, m ErrorMessage) error {
+	switch {
+	case m.Status != exit.Interrupted:
+		return m.Err()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return &exit.Error{
+		Status: exit.TryAgain, Err: fmt.Errorf("the node at %s was stopped", c.path),
+		Hint: "start it, and run the same command again to resume",
+	}
 }
 
 func (c *Client) stream(ctx context.Context, path string, content io.Reader, report node.Report, result any) error {
@@ -277,7 +296,7 @@ func (c *Client) stream(ctx context.Context, path string, content io.Reader, rep
 				report(m.Progress)
 			}
 		case "error":
-			return m.ErrorMessage.Err()
+			return c.failed(ctx, m.ErrorMessage)
 		case "result":
 			return json.Unmarshal(m.Result, result)
 		}

@@ -58,7 +58,7 @@ func (c *Client) Scrub(ctx context.Context, opt node.ScrubOptions, report node.R
 		}
 		switch {
 		case m.Type == "error":
-			return node.ScrubSummary{}, m.Err()
+			return node.ScrubSummary{}, c.failed(ctx, m.ErrorMessage)
 		case m.Progress != nil && report != nil:
 			report(*m.Progress)
 		case m.Block != nil:

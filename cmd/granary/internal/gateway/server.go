@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"granary/blobstore"
@@ -42,15 +44,20 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve answers commands on l until ctx ends, then closes l and lets running
-// calls end with their contexts cancelled.
+// Serve answers commands on l until ctx ends, then closes l and returns once running
+// calls have ended, with their contexts cancelled.
 func Serve(ctx context.Context, l net.Listener, n *node.Node) error {
 	return serve(ctx, l, handler(n))
 }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	var running sync.WaitGroup
 	s := &http.Server{
-		Handler:           h,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			running.Add(1)
+			defer running.Done()
+			h.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
@@ -59,7 +66,12 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		done <- s.Shutdown(grace)
+		err := s.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = s.Close() // somebody does not read, or does not go on writing
+		}
+		running.Wait()
+		done <- err
 	}()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
@@ -188,11 +200,15 @@ func (g gateway) publish(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, exit.Usagef("", "size: %w", err))
 		return
 	}
+	// Content may be long in coming, and nobody waits for it who ends.
+	defer context.AfterFunc(r.Context(), func() {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+	})()
 	opt := node.PublishOptions{Wait: node.Wait(q.Get("wait")), Keep: keep, Namespace: q.Get("namespace"), Patience: patience, Size: size}
 	stream(w, func(report node.Report) (any, error) {
 		p, err := g.n.Publish(r.Context(), q.Get("name"), r.Body, opt, report)
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(r.Context().Err(), err)
 		}
 		return p.Result(), nil
 	})
