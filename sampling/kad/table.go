@@ -356,7 +356,8 @@ func (t *table) decode(raw []byte, now time.Time) error {
 		if k == nil {
 			continue
 		}
-		k.heard, k.named, k.failed = one.Heard, one.Named, max(one.Failed, 0)
+		k.heard, k.named, k.failed = one.Heard, one.Named, min(max(one.Failed, 0), maxFailures)
+		k.addrs = nil // a peer ID can be written in two ways
 		for _, text := range one.Addrs[:min(len(one.Addrs), maxKnownAddrs)] {
 			if a, err := ma.NewMultiaddr(text); err == nil && len(text) <= maxAddr {
 				k.addrs = append(k.addrs, a)

@@ -123,11 +123,12 @@ func verdicts(dir string) lines {
 	return lines{path: path, older: path + ".old", most: maxFile}
 }
 
-// Spent is how many bytes the verdicts of the last 24 hours have cost.
+// Spent is how many bytes the verdicts of the last 24 hours have cost. Those of a
+// clock that was ahead by more than that do not count.
 func (j *Journal) Spent(now time.Time) int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.spent = slices.DeleteFunc(j.spent, func(c cost) bool { return now.Sub(c.at) >= day })
+	j.spent = slices.DeleteFunc(j.spent, func(c cost) bool { return now.Sub(c.at).Abs() >= day })
 	var all int64
 	for _, c := range j.spent {
 		all += c.bytes

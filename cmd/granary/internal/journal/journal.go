@@ -21,6 +21,13 @@ import (
 // forgotten, and asking for one of them again is a new test.
 const maxOpen = 1024
 
+// maxCost of one verdict is more than two times all rows of the largest block;
+// a line that says more is damaged.
+const maxCost = 1 << 31
+
+// maxDraw is more than a file of rows drawn has.
+const maxDraw = 1 << 20
+
 // Journal is the journal of one home. It is safe for concurrent use.
 type Journal struct {
 	dir string
@@ -46,7 +53,7 @@ func Open(dir string) (*Journal, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		j.spent = append(j.spent, cost{e.Time, e.Bytes})
+		j.spent = append(j.spent, cost{e.Time, min(max(e.Bytes, 0), maxCost)})
 	}
 	return j, nil
 }
@@ -68,7 +75,7 @@ func (j *Journal) Draw(id erasure.ID, k, bits int) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := readUpTo(path, maxDraw)
 	if err == nil {
 		if kept, ok := parseDraw(string(raw), len(fresh), 2*k); ok {
 			return kept, nil

@@ -272,7 +272,7 @@ func TestSpentIsWhatTheLastDayCost(t *testing.T) {
 	for _, c := range []struct {
 		ago   time.Duration
 		bytes int64
-	}{{25 * time.Hour, 1000}, {23 * time.Hour, 100}, {time.Minute, 10}, {0, 1}} {
+	}{{25 * time.Hour, 1000}, {23 * time.Hour, 100}, {time.Minute, 10}, {0, 1}, {-30 * time.Hour, 10_000}} { // the last by a clock that was ahead
 		if err := j.Record(journal.NewEntry(now.Add(-c.ago), 0, sampling.Verdict{Bytes: c.bytes})); err != nil {
 			t.Fatal(err)
 		}
