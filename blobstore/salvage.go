@@ -12,7 +12,7 @@ import (
 // a block of which pieces were dropped nothing is looked for: it would bring them
 // back.
 func (b *Block) salvage(ctx context.Context, sizes fileSizes) error {
-	if !tellsHoles || b.dropped {
+	if !tellsHoles || b.dropped || b.held.Count() == b.g.Pieces() {
 		return nil
 	}
 	known := b.held.Clone()
