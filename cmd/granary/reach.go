@@ -117,7 +117,11 @@ func host(ctx context.Context, cfg node.Config, monitor netip.AddrPort, f func(c
 		}
 		defer web.Close() // again, unless the socket fails
 	}
-	path := config.Socket(cfg.Dir)
+	path, remove, err := config.NewSocket(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
 	l, err := gateway.Listen(path)
 	if err != nil {
 		return err

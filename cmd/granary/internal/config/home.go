@@ -3,8 +3,6 @@ package config
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -174,20 +172,4 @@ func (h *Home) PeerID() (peer.ID, error) {
 		return "", fmt.Errorf("node key: %w", err)
 	}
 	return id, nil
-}
-
-// Socket is the path of the running node's socket. Systems bound such paths
-// to about 100 bytes, so a home deep in the tree has it in the temporary
-// folder, under a name derived from the home's own.
-func Socket(dir string) string {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		abs = dir
-	}
-	path := filepath.Join(abs, "node.sock")
-	if len(path) <= 100 {
-		return path
-	}
-	sum := sha256.Sum256([]byte(abs))
-	return filepath.Join(os.TempDir(), "granary-"+hex.EncodeToString(sum[:8])+".sock")
 }

@@ -107,7 +107,7 @@ func (nd *Node) Await(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	c, err := gateway.Await(ctx, config.Socket(nd.Home))
+	c, err := gateway.Await(ctx, func() string { return config.Socket(nd.Home) })
 	if err != nil {
 		return fmt.Errorf("start %s: %w\n%s", nd.Name, err, nd.tail())
 	}

@@ -307,10 +307,11 @@ func (c *Client) stream(ctx context.Context, path string, content io.Reader, rep
 	return fmt.Errorf("the node at %s ended before it answered: %w", c.path, errors.Join(lines.Err(), io.ErrUnexpectedEOF))
 }
 
-// Await dials until a node answers on the socket or ctx ends.
-func Await(ctx context.Context, path string) (*Client, error) {
+// Await dials until a node answers on the socket or ctx ends. Where that is may
+// change when the node starts.
+func Await(ctx context.Context, path func() string) (*Client, error) {
 	for {
-		c, err := Dial(ctx, path)
+		c, err := Dial(ctx, path())
 		if err == nil {
 			return c, nil
 		}
