@@ -49,7 +49,8 @@ var (
 	// other gave better. Client.Liars tells who.
 	ErrLying = errors.New("provider of the ledger lies")
 
-	// ErrNotInLedger reports what all providers that were asked say is not there.
+	// ErrNotInLedger reports what is not in the log of the verified head, or of which
+	// that head proves that there is nothing.
 	ErrNotInLedger = ledger.ErrNotFound
 )
 
