@@ -101,5 +101,11 @@ var conspiracies = []scenario{
 			}
 		})
 	}},
+	{name: "a third lies about the proof vector, others about paths, or are dead, or refuse", asks: true, want: anything, right: available, fault: func(w *world) {
+		w.part(0, 0.2, kill)
+		w.part(0.2, 0.53, func(h *simHost) { h.lie = true })
+		w.part(0.4, 0.6, lieAboutPaths)
+		w.part(0.6, 0.7, refuse)
+	}},
 	{name: "nobody answers", want: []sampling.State{sampling.Inconclusive}, fault: func(w *world) { w.part(0, 1, kill) }},
 }

@@ -38,6 +38,7 @@ type scenario struct {
 	right []sampling.State // what a share of all tests is to say, where want is more; nil: want
 	warm  []sampling.State // of a test by somebody who has made one before; nil: none is made
 	once  bool             // all clients join at once
+	asks  bool             // clients ask holders what block it is, too
 	hosts int              // unless told otherwise; 0: sim.hosts
 }
 
@@ -183,7 +184,11 @@ func (w *world) run(sc scenario) (cold, warm []outcome) {
 	one := func(i int) {
 		c := w.join(i)
 		defer func() { _ = c.Close() }()
-		first := c.judge(w.blocks[0], w.blocks[1])
+		target := w.blocks[0]
+		if sc.asks {
+			target = &block{bundle: c.describe(w.target())}
+		}
+		first := c.judge(target, w.blocks[1])
 		var second outcome
 		if sc.warm != nil {
 			time.Sleep(*simPause)
@@ -203,6 +208,24 @@ func (w *world) run(sc scenario) (cold, warm []outcome) {
 	}
 	all.Wait()
 	return cold, warm
+}
+
+// describe returns the first description of a block that holders give and that
+// is accepted, which must be the right one.
+func (c client) describe(id erasure.ID) erasure.Bundle {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	want := c.world.find(id).bundle
+	for holder := range c.FindHolders(ctx, id) {
+		if b, err := c.Host.Bundle(ctx, holder.Peer, id); err == nil {
+			if !slices.Equal(b.Proof, want.Proof) {
+				c.world.t.Error("a wrong proof vector was believed")
+			}
+			return b
+		}
+	}
+	c.world.t.Error("nobody gave a description that is accepted")
+	return want
 }
 
 func check(t *testing.T, name string, all []outcome, want []sampling.State) {
