@@ -24,7 +24,7 @@ func (a *app) get() *cobra.Command {
 	var out, network string
 	var force, keep bool
 	var peers []string
-	var patience time.Duration
+	patience := time.Minute
 	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "get REF",
@@ -68,7 +68,7 @@ progress; 130 interrupted.`,
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the rows of a one-shot download")
 	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
 	cmd.Flags().StringArrayVar(&peers, "peer", nil, "BitTorrent peer to ask besides those found, IP:PORT (repeatable)")
-	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without a new row")
+	addTimeout(cmd, &patience, "give up after so long without a new row")
 	return cmd
 }
 

@@ -20,7 +20,7 @@ import (
 func (a *app) publish() *cobra.Command {
 	var name, wait, network, namespace string
 	var keep int
-	var patience time.Duration
+	patience := time.Minute
 	s := config.NewSettings()
 	cmd := &cobra.Command{
 		Use:   "publish FILE",
@@ -79,7 +79,7 @@ not certified in time (the block stays stored); 130 interrupted.`,
 	cmd.Flags().StringVar(&namespace, "namespace", "", "announce it in a name that this home owns (default: its publisher key)")
 	cmd.Flags().StringVar(&wait, "wait", "certified", "return when the block is announced, certified, or kept by custody as well")
 	cmd.Flags().IntVar(&keep, "keep", node.DefaultKeep, "days for which validators and custodians owe the block")
-	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up after so long without news")
+	addTimeout(cmd, &patience, "give up after so long without news")
 	cmd.Flags().StringVar(&network, "network", "", "the network's `file`, where the home is not prepared")
 	return cmd
 }

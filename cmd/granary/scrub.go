@@ -22,7 +22,7 @@ func (a *app) scrub() *cobra.Command {
 	var rate config.Size
 	var file reportFile
 	var history bool
-	opt := node.ScrubOptions{}
+	opt := node.ScrubOptions{Patience: time.Minute}
 	cmd := &cobra.Command{
 		Use:   "scrub [REF…]",
 		Short: "Check stored blocks piece by piece, and repair them",
@@ -79,7 +79,7 @@ FILE refused; 130 interrupted.`,
 	cmd.Flags().StringVar(&file.path, "report", "", "write a report, in JSON, to this `file`")
 	cmd.Flags().BoolVar(&file.holders, "holders", false, "ask others what they hold of each block, for the report")
 	cmd.Flags().BoolVar(&file.force, "force", false, "replace the report if it exists")
-	cmd.Flags().DurationVar(&opt.Patience, "timeout", time.Minute, "stop fetching a block after so long without a new row")
+	addTimeout(cmd, &opt.Patience, "stop fetching a block after so long without a new row")
 	return cmd
 }
 

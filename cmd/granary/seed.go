@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) seed() *cobra.Command {
-	var patience time.Duration
+	patience := time.Minute
 	var stop, dryRun, needed, custody bool
 	var lend config.Size
 	s := config.NewSettings()
@@ -84,7 +84,7 @@ or no home.`,
 	cmd.Flags().BoolVar(&needed, "most-needed", false, "lend disk to the pieces that fewest others hold")
 	cmd.Flags().BoolVar(&custody, "custody", false, "lend no disk: keep custody, and what you named, alone")
 	cmd.Flags().Var(&lend, "cap", "how much disk to lend, e.g. 50GB")
-	cmd.Flags().DurationVar(&patience, "timeout", time.Minute, "give up on a block after so long without a new row")
+	addTimeout(cmd, &patience, "give up on a block after so long without a new row")
 	return cmd
 }
 

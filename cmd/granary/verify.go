@@ -61,9 +61,10 @@ no such content exists; 1 not in the ledger; 64 REF refused.`,
 }
 
 func verifyFlags(cmd *cobra.Command, opt *node.VerifyOptions) {
+	opt.Patience = 10 * time.Second
 	cmd.Flags().IntVar(&opt.Bits, "bits", sampling.DefaultBits, "confidence: an unavailable block passes with probability below 2^-bits")
 	cmd.Flags().BoolVar(&opt.Escalate, "escalate", false, "download any half of the rows before saying unavailable, whatever the size")
-	cmd.Flags().DurationVar(&opt.Patience, "timeout", 10*time.Second, "for the ledger and the block's description")
+	addTimeout(cmd, &opt.Patience, "for the ledger and the block's description")
 }
 
 // verdictCode is the exit status that a verdict gives.
