@@ -103,13 +103,14 @@ func TestNothingHeldIsFetchedAgain(t *testing.T) {
 	seeder := open(t, func(c *swarm.Config) { c.UploadRate = 16 << 20 })
 	add(t, seeder, whole(t, p))
 	dir := t.TempDir()
-	life := func(enough int) (read int64, rows int) {
+	life := func(enough int) (before int, read int64, rows int) {
 		store := openStore(t, dir)
 		defer store.Close()
 		b, err := store.Put(testContext(t), p.bundle)
 		if err != nil {
 			t.Fatal(err)
 		}
+		before = b.Rows()
 		s := open(t)
 		torrent := add(t, s, b)
 		torrent.AddPeers(seeder.Addr())
@@ -127,15 +128,15 @@ func TestNothingHeldIsFetchedAgain(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		return read, b.Rows()
+		return before, read, b.Rows()
 	}
-	first, held := life(k / 3)
-	second, rows := life(2 * k)
-	if rows < k {
-		t.Fatalf("%d rows held, want %d", rows, k)
+	_, first, held := life(k / 3)
+	before, second, rows := life(2 * k)
+	if rows < k || before < held {
+		t.Fatalf("%d rows held, %d after the restart, and %d in the end; want %d", held, before, rows, k)
 	}
-	t.Logf("%d rows held at the restart, %d more had come; then %d were read", held, first/erasure.RowSize-int64(held), second/erasure.RowSize)
-	if got, want := second, int64(k-held)*erasure.RowSize; got != want {
+	t.Logf("%d rows held, %d more had come; %d held after the restart, %d more were read", held, first/erasure.RowSize-int64(held), before, second/erasure.RowSize)
+	if got, want := second, int64(k-before)*erasure.RowSize; got != want {
 		t.Errorf("read %d bytes after the restart, want %d", got, want)
 	}
 }
