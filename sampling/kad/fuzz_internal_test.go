@@ -39,13 +39,20 @@ func FuzzHolders(f *testing.F) {
 				t.Errorf("%s: %d addresses, %d failures, last seen %v", p, len(k.addrs), k.failed, k.last())
 			}
 		}
-		kept := a.encode()
-		b := newTable(groups)
-		if err := b.decode(kept, now); err != nil {
-			t.Fatalf("what was kept is not read: %v\n%s", err, kept)
+		// A CID may name what no key hashes to: it is not written as a peer ID, and
+		// so left out when it is read again.
+		var kept [2][]byte
+		raw = a.encode()
+		for i := range kept {
+			b := newTable(groups)
+			if err := b.decode(raw, now); err != nil {
+				t.Fatalf("what was kept is not read: %v\n%s", err, raw)
+			}
+			raw = b.encode()
+			kept[i] = raw
 		}
-		if again := b.encode(); string(again) != string(kept) {
-			t.Errorf("kept\n%s and then\n%s", kept, again)
+		if string(kept[0]) != string(kept[1]) {
+			t.Errorf("kept\n%s and then\n%s", kept[0], kept[1])
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package kad_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -341,8 +342,9 @@ func TestLyingDescriptionsAreRefused(t *testing.T) {
 	})
 }
 
-// Two addresses that ask every holder for rows as fast as they can delay an
-// honest client by less than two times.
+// Two addresses that ask every holder for rows as fast as they can make the
+// slowest of an honest client's 20 tests, the 99th percentile of so few, take at
+// most three times as long.
 func TestAFloodKeepsNobodyFromSampling(t *testing.T) {
 	if !set("sim.hosts") {
 		t.Skip("takes a minute when raced: go test ./sampling/kad -run Flood -sim.hosts 8")
@@ -354,7 +356,15 @@ func TestAFloodKeepsNobodyFromSampling(t *testing.T) {
 		honest := w.join(0)
 		defer func() { _ = honest.Close() }()
 		check(t, "cold", []outcome{honest.judge(blocks[0], blocks[1])}, available)
-		calm := honest.judge(blocks[0], blocks[1])
+		tests := func(name string) time.Duration {
+			var all []outcome
+			for range 20 {
+				all = append(all, honest.judge(blocks[0], blocks[1]))
+			}
+			check(t, name, all, available)
+			return slices.MaxFunc(all, func(a, b outcome) int { return cmp.Compare(a.Took, b.Took) }).Took
+		}
+		calm := tests("calm")
 
 		ctx, stop := context.WithCancel(t.Context())
 		var flood sync.WaitGroup
@@ -377,13 +387,11 @@ func TestAFloodKeepsNobodyFromSampling(t *testing.T) {
 			}
 		}
 		time.Sleep(20 * time.Second) // until their buckets are empty
-		flooded := honest.judge(blocks[0], blocks[1])
+		flooded := tests("flooded")
 		stop()
 		flood.Wait()
-		check(t, "calm", []outcome{calm}, available)
-		check(t, "flooded", []outcome{flooded}, available)
-		if most := 3 * calm.Took; flooded.Took > most {
-			t.Errorf("a test took %v, %v with nobody else", flooded.Took, calm.Took)
+		if flooded > 3*calm {
+			t.Errorf("a test took %v, %v with nobody else", flooded, calm)
 		}
 		if busy.Load() == 0 {
 			t.Errorf("nobody was told busy in %d requests", asked.Load())

@@ -1,0 +1,4 @@
+package journal
+
+// ParseDraw reads the file of a test.
+var ParseDraw = parseDraw
