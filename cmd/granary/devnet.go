@@ -45,6 +45,8 @@ Exit status: 0 stopped; 1 a node did not start; 64 --dir is not empty.`,
 					return err
 				}
 				defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+			} else if dir, err = filepath.Abs(dir); err != nil { // what is printed is for another terminal
+				return err
 			} else if entries, rerr := os.ReadDir(dir); rerr == nil && len(entries) > 0 {
 				return exit.Usagef("choose a new folder", "%s is not empty", dir)
 			}

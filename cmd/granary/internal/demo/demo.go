@@ -71,6 +71,14 @@ type story struct {
 // folder that it removes.
 func Run(ctx context.Context, u *ui.UI, file, name string) (_ Result, err error) {
 	began := time.Now()
+	content, err := folder.Open(file)
+	if err != nil {
+		return Result{}, err
+	}
+	length := content.Length()
+	if err := content.Close(); err != nil {
+		return Result{}, err
+	}
 	dir, err := os.MkdirTemp("", "granary-demo-")
 	if err != nil {
 		return Result{}, fmt.Errorf("make a temporary folder: %w", err)
@@ -82,13 +90,9 @@ func Run(ctx context.Context, u *ui.UI, file, name string) (_ Result, err error)
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	st, err := os.Stat(file)
-	if err != nil {
-		return Result{}, err
-	}
 	// Eleven processes share this machine: a block gets a second more for every
 	// MiB to be fetched, checked and certified.
-	s.patience = settle + time.Duration(st.Size()>>20)*time.Second
+	s.patience = settle + time.Duration(length>>20)*time.Second
 	plan := devnet.Plan{Validators: validators, Custodians: custodians, Others: []string{"publisher"}, AnnounceWindow: s.patience}
 	if s.net, err = devnet.New(filepath.Join(dir, "net"), plan); err != nil {
 		return Result{}, fmt.Errorf("lay out the network: %w", err)
