@@ -29,11 +29,14 @@ func (a *app) publish() *cobra.Command {
 ledger, and returns when validators with more than two thirds of the voting
 power have fetched it, checked it whole, and certified it.
 
-The home's publisher key pays length times days in credits (see ` + "`granary\nstatus`" + `). Without a running node the block stays in this home and is seeded
-while it is waited for; run ` + "`granary node`" + ` to go on seeding.
+The home's publisher key pays length times days in credits, or the fee if that is
+more: see ` + "`granary credit`" + `. Without a running node the block stays in this home and
+is seeded while it is waited for; run ` + "`granary node`" + ` to go on seeding.
 
-Exit status: 0 certified; 7 quota; 64 empty, oversized or a refused name; 75
-not certified in time (the block stays stored); 130 interrupted.`,
+Exit status: 0 certified; 1 refused by the ledger: too few credits, another's
+name (the block stays stored, ` + "`granary seed REF --stop`" + ` gives it up); 7 quota; 64
+empty, oversized or a refused name; 75 not certified in time (the block stays
+stored), or FILE changed while it was read; 130 interrupted.`,
 		Example: "  granary publish testdata/sepolia-00000-643a00f7.era1",
 		GroupID: "blocks",
 		Args:    exactly(1),
@@ -45,6 +48,11 @@ not certified in time (the block stays stored); 130 interrupted.`,
 			}
 			if keep < 1 || keep > ledger.MaxKeep {
 				return exit.Usagef("", "--keep %d is not 1 to %d days", keep, ledger.MaxKeep)
+			}
+			if namespace != "" {
+				if err := ledger.CheckName(namespace); err != nil {
+					return fmt.Errorf("--namespace: %w", err)
+				}
 			}
 			in, name, err := a.input(args[0], name)
 			if err != nil {

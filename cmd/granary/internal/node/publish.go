@@ -131,7 +131,7 @@ func (n *Node) announce(ctx context.Context, b *blobstore.Block, opt PublishOpti
 	}
 	tx, _, err := n.submit(ctx, n.cfg.Publisher, ledger.Tx{Kind: ledger.KindAnnounce, Record: r})
 	if err != nil {
-		return 0, fmt.Errorf("announce %s: %w", b.ID().Short(), err)
+		return 0, fmt.Errorf("announce %s, which stays stored here: %w", b.ID().Short(), err)
 	}
 	r.Publisher = key
 	n.noteBy(ctx, b, r)
