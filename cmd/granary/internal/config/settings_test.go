@@ -62,6 +62,7 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		{"fraction", "port = 1.5", "port"},
 		{"port too large", "port = 65536", "port"},
 		{"size", `quota = "much"`, "much"},
+		{"size of no byte", `upload_rate = "0.5"`, "0.5"},
 		{"role", `role = "king"`, "king"},
 		{"no connections", "connections = 0", "connections"},
 		{"hours", `hours = "25:00-26:00"`, "25:00"},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 )
@@ -20,7 +21,7 @@ func (s *Size) String() string {
 // Set reads a size.
 func (s *Size) Set(text string) error {
 	n, err := humanize.ParseBytes(text)
-	if err != nil || n > 1<<62 {
+	if err != nil || n > 1<<62 || n == 0 && strings.ContainsAny(text, "123456789") { // 0 is no limit, half a byte is none
 		return fmt.Errorf("%q is not a size such as 200GB or 64MiB", text)
 	}
 	*s = Size(n)

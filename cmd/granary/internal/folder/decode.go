@@ -33,7 +33,7 @@ func Decode(ctx context.Context, dir, out string, force bool, progress erasure.P
 		return Decoded{}, err
 	}
 	defer f.close()
-	rows, err := f.good()
+	rows, err := f.good(ctx)
 	if err != nil {
 		return Decoded{}, err
 	}

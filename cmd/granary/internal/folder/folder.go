@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -118,12 +119,15 @@ func (f *encoded) close() error {
 }
 
 // good finds the rows that can be told to belong to the block.
-func (f *encoded) good() ([]bool, error) {
+func (f *encoded) good(ctx context.Context) ([]bool, error) {
 	g := f.info.Geometry()
 	rows := make([]bool, g.Rows())
 	buf := make([]byte, g.PieceLength())
 	leaves := [2][]erasure.Root{}
 	for piece := range g.Pieces() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		first, count := g.PieceSpan(piece)
 		file, base, half := f.content, first, 0
 		if first >= g.K() {
