@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"granary/blobstore"
+	"granary/cmd/granary/internal/gather"
 	"granary/erasure"
 	"granary/ledger"
 	"granary/swarm"
@@ -150,19 +151,19 @@ func (n *Node) fill(ctx context.Context, b *blobstore.Block, opt FetchOptions, r
 func stalled(b *blobstore.Block, s swarm.Status, patience time.Duration) error {
 	g, held := b.Geometry(), b.Held()
 	err := ErrStalled
-	if s.Peers > 0 && g.RowsIn(reachable(held, s)) < g.K() {
+	if s.Peers > 0 && g.RowsIn(gather.Reachable(held, s)) < g.K() {
 		err = ErrTooFewRows
 	}
 	rows := b.RowsAtHand()
 	return fmt.Errorf("%w: %d of %d rows of %s, nothing new for %v; %s",
-		err, rows, g.K(), b.ID().Short(), patience, waiting(g, held, rows, s))
+		err, rows, g.K(), b.ID().Short(), patience, gather.Waiting(g, held, rows, s))
 }
 
 func fetchProgress(b *blobstore.Block, s swarm.Status) Progress {
 	g, rows := b.Geometry(), b.RowsAtHand()
 	return Progress{
 		Stage: "fetch", Done: int64(min(rows, g.K())), Total: int64(g.K()), Unit: "rows",
-		Text: waiting(g, b.Held(), rows, s),
+		Text: gather.Waiting(g, b.Held(), rows, s),
 	}
 }
 

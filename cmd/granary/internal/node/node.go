@@ -15,6 +15,7 @@ import (
 	"granary/blobstore"
 	"granary/cmd/granary/internal/bans"
 	"granary/cmd/granary/internal/deny"
+	"granary/cmd/granary/internal/gather"
 	"granary/cmd/granary/internal/journal"
 	"granary/cmd/granary/internal/traffic"
 	"granary/erasure"
@@ -54,7 +55,7 @@ type Config struct {
 
 	DropParity bool // of blocks that nothing is owed of; it is computed when asked for. Not of validators
 
-	WebSeeds []string // URLs of folders with content of blocks; see CheckWebSeed
+	WebSeeds []string // URLs of folders with content of blocks; see gather.CheckWebSeed
 	Sources  Sources  // where torrents look for peers beside our own network; zero: nowhere
 
 	ScrubEvery time.Duration // how often each block is checked on the disk; 0: only when asked
@@ -143,7 +144,7 @@ type Node struct {
 // left undone when it last stopped. Close ends it.
 func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	for _, base := range cfg.WebSeeds {
-		if err := CheckWebSeed(base); err != nil {
+		if err := gather.CheckWebSeed(base); err != nil {
 			return nil, err
 		}
 	}

@@ -1,4 +1,4 @@
-package node_test
+package gather_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"granary/blobstore"
-	"granary/cmd/granary/internal/node"
+	"granary/cmd/granary/internal/gather"
 	"granary/erasure"
 	"granary/sampling/kad"
 	"granary/swarm"
@@ -53,6 +53,18 @@ func publishedBlock(t *testing.T, rows int) (content []byte, whole, empty *blobs
 	return content, whole, empty
 }
 
+// gatherRows gathers from holders without waiting for BitTorrent.
+func gatherRows(ctx context.Context, b *blobstore.Block, holders map[peer.ID]kad.Hello, st swarm.Status,
+	row func(context.Context, peer.ID, int) ([]byte, []erasure.Root, error),
+) error {
+	r := gather.NewRows(b, row)
+	r.AtOnce()
+	for p, hello := range holders {
+		r.Heard(p, hello)
+	}
+	return r.Run(ctx, func() swarm.Status { return st })
+}
+
 // TestScatteredRowsAreGathered asks holders of which each has some rows of
 // every piece, one lies, one is always busy and one is gone: no piece can be
 // had from any of them, k rows can.
@@ -85,7 +97,7 @@ func TestScatteredRowsAreGathered(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := node.Gather(ctx, empty, holders, swarm.Status{}, row); err != nil {
+	if err := gatherRows(ctx, empty, holders, swarm.Status{}, row); err != nil {
 		t.Fatalf("%v, with %d rows at hand", err, empty.RowsAtHand())
 	}
 	if n := lies.Load(); n > 4 {
@@ -110,7 +122,7 @@ func TestACrowdDoesNotKeepOthersOut(t *testing.T) {
 	hello := func(ip netip.Addr) kad.Hello {
 		return kad.Hello{Known: true, Held: erasure.AllPieces(whole.Geometry().Pieces()).Bytes(), Torrent: netip.AddrPortFrom(ip, 1)}
 	}
-	h := node.NewHolders(whole)
+	h := gather.NewRows(whole, nil)
 	for i := range 1000 {
 		h.Heard(peer.ID(fmt.Sprint("sybil", i)), hello(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})))
 	}
@@ -137,7 +149,7 @@ func TestNoRowsAreGatheredWhileTheSwarmHasEnough(t *testing.T) {
 	g := whole.Geometry()
 	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
 	defer cancel()
-	err := node.Gather(ctx, empty,
+	err := gatherRows(ctx, empty,
 		map[peer.ID]kad.Hello{"0": {Held: erasure.AllPieces(g.Pieces()).Bytes(), Known: true}},
 		swarm.Status{Peers: 1, Available: erasure.AllPieces(g.Pieces())},
 		func(context.Context, peer.ID, int) ([]byte, []erasure.Root, error) {

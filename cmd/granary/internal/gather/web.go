@@ -1,4 +1,4 @@
-package node
+package gather
 
 import (
 	"context"
@@ -26,19 +26,19 @@ const (
 	webRetries = time.Minute // the longest pause, after failures in a row
 )
 
-// errWebLies reports that a web seed has other bytes than the block's.
-var errWebLies = errors.New("web seed has other bytes")
+// ErrLies reports that a web seed has other bytes than the block's.
+var ErrLies = errors.New("web seed has other bytes")
 
-// errWebLacks reports that a web seed does not have the content.
-var errWebLacks = errors.New("web seed does not have it")
+// ErrLacks reports that a web seed does not have the content.
+var ErrLacks = errors.New("web seed does not have it")
 
-// errWebStore reports that what came from a web seed cannot be stored.
-var errWebStore = errors.New("not stored")
+// ErrStore reports that what came from a web seed cannot be stored.
+var ErrStore = errors.New("not stored")
 
-// webSeed is a folder on a web server that has the content of blocks (BEP 19):
+// Web is a folder on a web server that has the content of blocks (BEP 19):
 // at NAME/NAME, as a stock client stores it, or at NAME, as it was published. It
 // costs somebody's server, so it is asked only for what peers cannot give.
-type webSeed struct {
+type Web struct {
 	base   string // URL, ends in "/"
 	http   *http.Client
 	block  *blobstore.Block
@@ -53,9 +53,11 @@ type webSeed struct {
 	refused erasure.PieceSet // guarded by mu: are not the block's, though their hashes are right
 }
 
-func (n *Node) newWebSeed(base string, b *blobstore.Block, want erasure.PieceSet) *webSeed {
-	return &webSeed{
-		base: base, http: n.swarm.HTTP(), block: b, want: want, commit: b.CommitPiece, after: gatherAfter, again: webRetry, log: n.log,
+// NewWeb fetches content of b from the folder at base, a URL that CheckWebSeed lets
+// pass. want is the pieces to fetch; the zero set: any k rows.
+func NewWeb(client *http.Client, base string, b *blobstore.Block, want erasure.PieceSet, log *slog.Logger) *Web {
+	return &Web{
+		base: base, http: client, block: b, want: want, commit: b.CommitPiece, after: headStart, again: webRetry, log: log,
 		refused: erasure.NewPieceSet(b.Geometry().Pieces()),
 	}
 }
@@ -72,10 +74,10 @@ func CheckWebSeed(base string) error {
 	return nil
 }
 
-// run fetches content pieces while what peers offer is too little, until what is
+// Run fetches content pieces while what peers offer is too little, until what is
 // wanted is at hand: then it returns nil. It gives up on a server that lacks the
 // content, or lies, and when nothing can be stored.
-func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
+func (w *Web) Run(ctx context.Context, offered func() swarm.Status) error {
 	pause, again := w.after, w.again
 	for {
 		select {
@@ -83,7 +85,7 @@ func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 			return context.Cause(ctx)
 		case <-time.After(pause):
 		}
-		pause = gatherEvery
+		pause = lookEvery
 		if w.done() {
 			return nil
 		}
@@ -95,9 +97,9 @@ func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, errWebStore):
+		case errors.Is(err, ErrStore):
 			return err
-		case errors.Is(err, errWebLies), errors.Is(err, errWebLacks):
+		case errors.Is(err, ErrLies), errors.Is(err, ErrLacks):
 			w.log.Warn("web seed given up", "host", w.host(), "block", w.block.ID().Short(), "err", err)
 			return err
 		case err != nil:
@@ -110,7 +112,7 @@ func (w *webSeed) run(ctx context.Context, offered func() swarm.Status) error {
 }
 
 // done reports whether what is wanted is at hand.
-func (w *webSeed) done() bool {
+func (w *Web) done() bool {
 	if w.want.Cap() == 0 {
 		return w.block.RowsAtHand() >= w.block.Geometry().K()
 	}
@@ -118,7 +120,7 @@ func (w *webSeed) done() bool {
 }
 
 // host is what logs may have of the URL: there can be a password before it.
-func (w *webSeed) host() string {
+func (w *Web) host() string {
 	u, err := url.Parse(w.base)
 	if err != nil {
 		return ""
@@ -127,11 +129,11 @@ func (w *webSeed) host() string {
 }
 
 // choose picks the last run of wanted content pieces that nobody else has; rows
-// asked for one by one, see gather, come from the other end. An empty one: none
+// asked for one by one, see Rows, come from the other end. An empty one: none
 // while peers have enough.
-func (w *webSeed) choose(st swarm.Status) (first, end int) {
+func (w *Web) choose(st swarm.Status) (first, end int) {
 	g := w.block.Geometry()
-	reach := reachable(w.block.Held(), st)
+	reach := Reachable(w.block.Held(), st)
 	anyRows := w.want.Cap() == 0
 	if anyRows && g.RowsIn(reach) >= g.K() {
 		return 0, 0
@@ -147,16 +149,16 @@ func (w *webSeed) choose(st swarm.Status) (first, end int) {
 }
 
 // fetch asks for the pieces first ≤ p < end, at either place.
-func (w *webSeed) fetch(ctx context.Context, first, end int) error {
+func (w *Web) fetch(ctx context.Context, first, end int) error {
 	name := url.PathEscape(w.block.Bundle().Info.Name)
 	err := w.get(ctx, w.base+name+"/"+name, first, end)
-	if errors.Is(err, errWebLacks) {
+	if errors.Is(err, ErrLacks) {
 		err = w.get(ctx, w.base+name, first, end)
 	}
 	return err
 }
 
-func (w *webSeed) get(ctx context.Context, address string, first, end int) error {
+func (w *Web) get(ctx context.Context, address string, first, end int) error {
 	g := w.block.Geometry()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -167,7 +169,7 @@ func (w *webSeed) get(ctx context.Context, address string, first, end int) error
 	req.Header.Set("User-Agent", "granary")
 	res, err := w.http.Do(req)
 	if err != nil && res != nil { // a redirect, which is not followed; its body is closed
-		return fmt.Errorf("%w: %s", errWebLacks, res.Status)
+		return fmt.Errorf("%w: %s", ErrLacks, res.Status)
 	}
 	if err != nil {
 		return err
@@ -177,12 +179,12 @@ func (w *webSeed) get(ctx context.Context, address string, first, end int) error
 	case http.StatusPartialContent:
 		var start int64
 		if n, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-", &start); n != 1 || err != nil || start != from {
-			return fmt.Errorf("%w: it answers bytes %d onwards with %q", errWebLies, from, res.Header.Get("Content-Range"))
+			return fmt.Errorf("%w: it answers bytes %d onwards with %q", ErrLies, from, res.Header.Get("Content-Range"))
 		}
 	case http.StatusOK: // it gives all or nothing
 		first, end = 0, g.FilePieces()
 	case http.StatusNotFound, http.StatusForbidden, http.StatusGone, http.StatusRequestedRangeNotSatisfiable:
-		return fmt.Errorf("%w: %s", errWebLacks, res.Status)
+		return fmt.Errorf("%w: %s", ErrLacks, res.Status)
 	default:
 		return errors.New(res.Status)
 	}
@@ -191,7 +193,7 @@ func (w *webSeed) get(ctx context.Context, address string, first, end int) error
 
 // take reads pieces from body and commits those that are not held. What lies
 // behind the content is zero, whether the server has it or not.
-func (w *webSeed) take(ctx context.Context, body io.Reader, first, end int) error {
+func (w *Web) take(ctx context.Context, body io.Reader, first, end int) error {
 	g := w.block.Geometry()
 	commits, ctx := errgroup.WithContext(ctx)
 	commits.SetLimit(webCommits)
@@ -220,7 +222,7 @@ func (w *webSeed) take(ctx context.Context, body io.Reader, first, end int) erro
 				return err
 			}
 			if hash != w.block.Bundle().Layers.Piece(p) {
-				return fmt.Errorf("%w: piece %d", errWebLies, p)
+				return fmt.Errorf("%w: piece %d", ErrLies, p)
 			}
 			commits.Go(func() error { return w.keep(ctx, p, data) })
 		}
@@ -232,7 +234,7 @@ func (w *webSeed) take(ctx context.Context, body io.Reader, first, end int) erro
 // keep stores a piece whose hash is right. What goes wrong then is not the
 // server's fault: the store is full or fails, or the publisher lied. A peer that
 // came meanwhile may write into it as well; then it is written again.
-func (w *webSeed) keep(ctx context.Context, piece int, data []byte) error {
+func (w *Web) keep(ctx context.Context, piece int, data []byte) error {
 	const tries = 3
 	var err error
 	for range tries {
@@ -255,45 +257,12 @@ func (w *webSeed) keep(ctx context.Context, piece int, data []byte) error {
 			break
 		}
 	}
-	return fmt.Errorf("%w: %w", errWebStore, err)
+	return fmt.Errorf("%w: %w", ErrStore, err)
 }
 
-// webSeeds runs a webSeed for each that the owner named, in wg. want is as there.
-// enough is called with errEnough once what is wanted is at hand, or with the error
-// when nothing can be stored. read tells how many bytes came, when all have ended.
-func (n *Node) webSeeds(ctx context.Context, wg *sync.WaitGroup, b *blobstore.Block, want erasure.PieceSet, offered func() swarm.Status, enough context.CancelCauseFunc) (read func() int64) {
-	var all []*webSeed
-	for _, base := range n.cfg.WebSeeds {
-		w := n.newWebSeed(base, b, want)
-		all = append(all, w)
-		wg.Go(func() {
-			switch err := w.run(ctx, offered); {
-			case err == nil:
-				enough(errEnough)
-			case errors.Is(err, errWebStore):
-				enough(err)
-			}
-		})
-	}
-	return func() (sum int64) {
-		for _, w := range all {
-			sum += w.read
-		}
-		return sum
-	}
-}
-
-// fetchPieces gets pieces of b by BitTorrent, and from web seeds those that no peer
-// has.
-func (n *Node) fetchPieces(ctx context.Context, t *swarm.Torrent, b *blobstore.Block, want erasure.PieceSet) error {
-	ctx, enough := context.WithCancelCause(ctx)
-	var wg sync.WaitGroup
-	n.webSeeds(ctx, &wg, b, want, t.Status, enough)
-	err := t.Fetch(ctx, want)
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	enough(context.Canceled)
-	wg.Wait()
-	return err
+// Read returns how many bytes came.
+func (w *Web) Read() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.read
 }

@@ -1,4 +1,4 @@
-package node
+package gather
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 	"granary/swarm"
 )
 
-// waiting says in words what a fetch waits for, that has so many rows at hand: "3
+// Waiting says in words what a fetch waits for, that has so many rows at hand: "3
 // peers; pieces 17 and 20 have no holder; 100 more rows needed, 62 of them from these
 // peers". A holder is one that is connected.
-func waiting(g erasure.Geometry, held erasure.PieceSet, rows int, s swarm.Status) string {
+func Waiting(g erasure.Geometry, held erasure.PieceSet, rows int, s swarm.Status) string {
 	need := g.K() - rows
 	var words []string
 	switch {
@@ -24,7 +24,7 @@ func waiting(g erasure.Geometry, held erasure.PieceSet, rows int, s swarm.Status
 	default:
 		words = append(words, fmt.Sprintf("%d peers", s.Peers))
 	}
-	reach := reachable(held, s)
+	reach := Reachable(held, s)
 	var nowhere []int
 	for p := range g.FilePieces() {
 		if !reach.Has(p) {
@@ -46,8 +46,8 @@ func waiting(g erasure.Geometry, held erasure.PieceSet, rows int, s swarm.Status
 	return strings.Join(words, "; ")
 }
 
-// reachable is what is held or some connected peer has.
-func reachable(held erasure.PieceSet, s swarm.Status) erasure.PieceSet {
+// Reachable is what is held or some connected peer has.
+func Reachable(held erasure.PieceSet, s swarm.Status) erasure.PieceSet {
 	reach := held.Clone()
 	if s.Available.Cap() == reach.Cap() {
 		reach.Union(s.Available)

@@ -1,9 +1,9 @@
-package node_test
+package gather_test
 
 import (
 	"testing"
 
-	"granary/cmd/granary/internal/node"
+	"granary/cmd/granary/internal/gather"
 	"granary/erasure"
 	"granary/swarm"
 )
@@ -40,13 +40,13 @@ func TestWhatAFetchWaitsFor(t *testing.T) {
 		{set(0, k), set(0, 5), 2, "2 peers"},
 	} {
 		st := swarm.Status{Rows: g.RowsIn(c.held), Need: k, Peers: c.peers, Available: c.offered}
-		if got := node.Waiting(g, c.held, st.Rows, st); got != c.want {
+		if got := gather.Waiting(g, c.held, st.Rows, st); got != c.want {
 			t.Errorf("says  %q\nwants %q", got, c.want)
 		}
 	}
 	// Rows that came one by one, of pieces that are not complete, count.
 	held, st := set(0, 400), swarm.Status{Rows: 400, Need: k, Peers: 1, Available: set(0, 410)}
-	if got, want := node.Waiting(g, held, 420, st), "1 peer; pieces 410, 411 and 100 more have no holder; 92 more rows needed, 10 of them from these peers"; got != want {
+	if got, want := gather.Waiting(g, held, 420, st), "1 peer; pieces 410, 411 and 100 more have no holder; 92 more rows needed, 10 of them from these peers"; got != want {
 		t.Errorf("says  %q\nwants %q", got, want)
 	}
 }

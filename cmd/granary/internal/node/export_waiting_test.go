@@ -1,4 +1,0 @@
-package node
-
-// Waiting says what a fetch waits for.
-var Waiting = waiting
