@@ -161,14 +161,14 @@ func parseChange(now node.NetworkStatus, args []string) (ledger.Change, error) {
 			return usage("%w", err)
 		}
 		c.Validator.Name = args[1]
-		c.Validator.Power, err = strconv.ParseInt(args[2], 10, 64)
+		c.Validator.Power, err = whole("power", args[2])
 	case "power", "replace-key", "leave":
 		if c.Validator, err = named(now, args[1]); err != nil {
 			return usage("%w", err)
 		}
 		switch args[0] {
 		case "power":
-			c.Validator.Power, err = strconv.ParseInt(args[2], 10, 64)
+			c.Validator.Power, err = whole("power", args[2])
 		case "leave":
 			c = ledger.Change{Kind: ledger.ChangeRemove, Remove: c.Validator.Consensus}
 		default:
@@ -185,7 +185,7 @@ func parseChange(now node.NetworkStatus, args []string) (ledger.Change, error) {
 	case "grant":
 		c.Kind = ledger.ChangeGrant
 		if err = c.Grant.Key.UnmarshalText([]byte(args[1])); err == nil {
-			c.Grant.Credits, err = strconv.ParseInt(args[2], 10, 64)
+			c.Grant.Credits, err = whole("credits", args[2])
 		}
 	default:
 		return usage("%q cannot be proposed", args[0])
@@ -194,6 +194,15 @@ func parseChange(now node.NetworkStatus, args []string) (ledger.Change, error) {
 		return usage("%w", err)
 	}
 	return c, nil
+}
+
+// whole reads a whole number.
+func whole(what, text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %q is no whole number", what, text)
+	}
+	return n, nil
 }
 
 // named returns the validator that is called so.
@@ -253,8 +262,8 @@ func changedParams(p ledger.Params, settings []string) (ledger.Params, error) {
 		}
 		if old[0] == '"' {
 			value = strconv.Quote(value)
-		} else if _, err := strconv.ParseInt(value, 10, 64); err != nil {
-			return p, fmt.Errorf("%s=%s is no whole number", key, value)
+		} else if _, err := whole(key, value); err != nil {
+			return p, err
 		}
 		values[key] = json.RawMessage(value)
 	}
