@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -54,7 +55,7 @@ stored), or FILE changed while it was read; 130 interrupted.`,
 					return fmt.Errorf("--namespace: %w", err)
 				}
 			}
-			in, name, err := a.input(args[0], name)
+			in, name, err := a.input(cmd.Context(), args[0], name)
 			if err != nil {
 				return err
 			}
@@ -93,13 +94,16 @@ stored), or FILE changed while it was read; 130 interrupted.`,
 }
 
 // input opens FILE or standard input and says under which name it goes.
-func (a *app) input(path, name string) (io.ReadCloser, string, error) {
+func (a *app) input(ctx context.Context, path, name string) (io.ReadCloser, string, error) {
 	if path == "-" {
 		if name == "" {
 			name = "block"
 		}
 		name, err := folder.BlockName("", name)
-		return io.NopCloser(a.stdin), name, err
+		if err != nil {
+			return nil, "", err
+		}
+		return interruptible(ctx, a.stdin), name, nil
 	}
 	name, err := folder.BlockName(path, name)
 	if err != nil {
@@ -107,4 +111,17 @@ func (a *app) input(path, name string) (io.ReadCloser, string, error) {
 	}
 	f, err := folder.Open(path)
 	return f, name, err
+}
+
+// interruptible is in until ctx ends: what is typed, or comes from a pipe, may be long
+// in coming. Whoever waits for it then waits to the end of the process.
+func interruptible(ctx context.Context, in io.Reader) io.ReadCloser {
+	r, w := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		defer stop()
+		_, err := io.Copy(w, in)
+		w.CloseWithError(err)
+	}()
+	return r
 }
