@@ -93,7 +93,24 @@ link.`,
 		a.init(), a.node(), a.status(), a.peers(),
 		a.inspect(), a.encode(), a.decode(), a.version(),
 	)
+	root.SetHelpCommand(help())
 	return root
+}
+
+// help is cobra's, which answers anything that it does not know with the root's help.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [VERB]",
+		Short:   "Print the help of a verb",
+		Example: "  granary help get",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return exit.Usagef("`granary --help` lists the verbs", "no help for %q", strings.Join(args, " "))
+			}
+			return of.Help()
+		},
+	}
 }
 
 // logger is where the node writes: nowhere unless -v asks for it.
