@@ -45,7 +45,8 @@ func TestWhatShowsAForkIsInTheChain(t *testing.T) {
 	c := n.start(0)
 	eventually(t, "heights", func() bool { s, err := c.Status(); return err == nil && s.Height > 3 })
 	id, k, stranger := n.genesis.ChainID, cmted25519.PrivKey(key("consensus %d", 0)), cmted25519.PrivKey(key("stranger"))
-	good := twice(precommit(t, id, k, 2, "a"), precommit(t, id, k, 2, "b"))
+	a, b := precommit(t, id, k, 2, "a"), precommit(t, id, k, 2, "b")
+	good := twice(a, b)
 	forged := precommit(t, id, k, 2, "b")
 	forged.Signature[7] ^= 1
 	for name, tt := range map[string]struct {
@@ -66,8 +67,10 @@ func TestWhatShowsAForkIsInTheChain(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
-	for range 3 { // any number of light clients may bring it
-		if err := c.Accuse(good); err != nil {
+	for i := range int32(3) { // any number of light clients may bring it, and dress it up
+		a.ValidatorIndex = i
+		b.Extension, b.ExtensionSignature = bytes.Repeat([]byte("spam"), int(i)), []byte("unchecked")
+		if err := c.Accuse(twice(a, b)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -68,7 +68,7 @@ func (c *Chain) Evidence(count int) ([][]byte, error) {
 }
 
 // Accuse hands evidence that a validator signed twice to the network, in the form
-// that Evidence has; of it nothing counts but the two votes. It returns
+// that Evidence has; of it nothing counts but what the two votes sign. It returns
 // ledger.ErrMalformed for what shows nothing, ledger.ErrNotFound for a height that
 // is not decided here, and ErrBusy.
 func (c *Chain) Accuse(raw []byte) error {
@@ -88,7 +88,7 @@ func (c *Chain) Accuse(raw []byte) error {
 	if meta == nil || err != nil {
 		return fmt.Errorf("evidence of height %d: %w", said.Height(), ledger.ErrNotFound)
 	}
-	e, err := types.NewDuplicateVoteEvidence(said.VoteA, said.VoteB, meta.Header.Time, set)
+	e, err := types.NewDuplicateVoteEvidence(signed(said.VoteA, set), signed(said.VoteB, set), meta.Header.Time, set)
 	if err == nil {
 		// The engine does so, too, but first goes through all heights since the set
 		// last changed.
@@ -102,4 +102,15 @@ func (c *Chain) Accuse(raw []byte) error {
 		return ErrBusy
 	}
 	return pool.AddEvidence(e)
+}
+
+// signed returns of a vote only what its signature covers, and its validator's place
+// in the set. With anything else in it, the same two votes would be as much other
+// evidence as anybody likes, all of it true, and blocks would carry it for ever.
+func signed(v *types.Vote, set *types.ValidatorSet) *types.Vote {
+	place, _ := set.GetByAddress(v.ValidatorAddress)
+	return &types.Vote{
+		Type: v.Type, Height: v.Height, Round: v.Round, BlockID: v.BlockID, Timestamp: v.Timestamp,
+		ValidatorAddress: v.ValidatorAddress, ValidatorIndex: place, Signature: v.Signature,
+	}
 }
