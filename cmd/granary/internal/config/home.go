@@ -116,7 +116,7 @@ func Keys(dir string) (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(files, func(k keyFile) bool { return k.seed == nil }) {
+	if slices.ContainsFunc(files, func(k keyFile) bool { return k.seed == nil && !k.away }) {
 		if err := h.readKeys(); errors.Is(err, ErrKeyMissing) {
 			return nil, fmt.Errorf("%w, but not all are there; run `granary init --encrypt` again", ErrSealed)
 		} else if err != nil {

@@ -233,7 +233,7 @@ func tidy(dir string) error {
 				return fmt.Errorf("remove what a crash left: %w", err)
 			}
 		default:
-			if k, err := readKeyFile(path); err == nil && k.seed != nil {
+			if k, err := readKeyFile(path); (err == nil || errors.Is(err, ErrKeyMode)) && k.seed != nil {
 				return fmt.Errorf("%s holds a key in plain: move it out of %s, or remove it", path, keys)
 			}
 		}

@@ -270,6 +270,46 @@ func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
 	}
 }
 
+// TestStrayPlainKeyIsNotPassedOver has a copy of a key under a name of its own beside
+// the others, as somebody's backup can be: no home with it counts as encrypted.
+func TestStrayPlainKeyIsNotPassedOver(t *testing.T) {
+	for _, mode := range []fs.FileMode{0o600, 0o644} {
+		dir := t.TempDir()
+		if _, err := config.Init(dir, config.Network{Genesis: genesis("one")}); err != nil {
+			t.Fatal(err)
+		}
+		key, err := os.ReadFile(filepath.Join(dir, "keys", "attest"))
+		stray := filepath.Join(dir, "keys", "backup")
+		if err = errors.Join(err, os.WriteFile(stray, key, 0o600), os.Chmod(stray, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if err := config.Seal(dir, []byte("open")); err == nil {
+			t.Errorf("mode %o: encrypted, with a plain key beside", mode)
+		}
+	}
+}
+
+// TestKeysAroundOneThatIsAway has the public half of the consensus key put there
+// before the others are made.
+func TestKeysAroundOneThatIsAway(t *testing.T) {
+	dir := t.TempDir()
+	other, err := config.Keys(t.TempDir())
+	path := filepath.Join(dir, "keys", "consensus")
+	if err = errors.Join(err, os.Mkdir(filepath.Dir(path), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("granary-key-v1 "+other.Public.Consensus.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h, err := config.Init(dir, config.Network{Genesis: genesis("one")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !h.Away || h.Sealed() || h.Public.Consensus != other.Public.Consensus {
+		t.Errorf("home %+v", h)
+	}
+}
+
 // FuzzKeyFile has a damaged key refused, whatever it holds: no panic, and no
 // other key.
 func FuzzKeyFile(f *testing.F) {
