@@ -2,6 +2,7 @@ package blobstore
 
 import (
 	"context"
+	"errors"
 
 	"granary/erasure"
 )
@@ -11,10 +12,27 @@ import (
 // nobody need bring them again. They are verified and fsynced like any other. Of
 // a block of which pieces were dropped nothing is looked for: it would bring them
 // back.
+//
+// What is in the way of it, such as a full disk, costs the pieces and nothing
+// else: they were promised to nobody.
 func (b *Block) salvage(ctx context.Context, sizes fileSizes) error {
 	if !tellsHoles || b.dropped || b.held.Count() == b.g.Pieces() {
 		return nil
 	}
+	b.rewrite = true // the fsync of the process before may have failed, see verify
+	err := b.salvagePieces(ctx, sizes)
+	if err == nil {
+		b.rewrite = false
+		return nil
+	}
+	if ctx.Err() != nil || errors.Is(err, ErrFailed) { // on disk they may be held
+		return err
+	}
+	b.s.log.Warn("pieces that were written and not held yet are given up", "block", b.id, "err", err)
+	return nil
+}
+
+func (b *Block) salvagePieces(ctx context.Context, sizes fileSizes) error {
 	known := b.held.Clone()
 	known.Union(b.bad)
 	found := erasure.NewPieceSet(b.g.Pieces())

@@ -2,6 +2,8 @@ package blobstore_test
 
 import (
 	"runtime"
+	"sync"
+	"syscall"
 	"testing"
 
 	"granary/blobstore"
@@ -69,6 +71,70 @@ func TestPiecesWrittenWholeAreHeldAfterARestart(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestFoundPiecesAreWrittenAnewBeforeTheFsync: that of the process before may have
+// failed, and the system have dropped the bytes and yet show them.
+func TestFoundPiecesAreWrittenAnewBeforeTheFsync(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what a sparse file takes is not told there")
+	}
+	e := encode(t, 39, 64*erasure.RowSize)
+	var mu sync.Mutex
+	writes, synced := 0, 0
+	open(t, unfinished(t, e), blobstore.Config{}.WithStep(func(step string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch step {
+		case "write":
+			writes++
+		case "sync content":
+			synced = writes
+		}
+		return nil
+	}))
+	if synced != 60 {
+		t.Errorf("%d of 60 pieces written before the fsync", synced)
+	}
+}
+
+// TestWhatIsInTheWayOfFindingPiecesCostsOnlyThem: the store opens, and the block
+// is as it was.
+func TestWhatIsInTheWayOfFindingPiecesCostsOnlyThem(t *testing.T) {
+	e := encode(t, 39, 64*erasure.RowSize)
+	for _, c := range []struct {
+		step  string
+		fault syscall.Errno
+	}{
+		{"sync content", syscall.ENOSPC}, {"sync content", syscall.EIO}, {"write", syscall.ENOSPC}, {"read", syscall.EMFILE},
+	} {
+		dir := unfinished(t, e)
+		var mu sync.Mutex
+		opening := true
+		s := open(t, dir, blobstore.Config{}.WithStep(func(step string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if opening && step == c.step {
+				return c.fault
+			}
+			return nil
+		}))
+		mu.Lock()
+		opening = false
+		mu.Unlock()
+		b, err := s.Block(e.ID())
+		if err != nil {
+			t.Errorf("%v of %q: %v", c.fault, c.step, err)
+			continue
+		}
+		wantPieces(t, b, e)
+		if runtime.GOOS == "linux" && (b.Held().Count() != 1 || !b.Has(3)) {
+			t.Errorf("%v of %q: %d pieces held, want piece 3", c.fault, c.step, b.Held().Count())
+		}
+		if u, err := s.Usage(); runtime.GOOS == "linux" && (err != nil || u.Bytes > 6*erasure.RowSize) {
+			t.Errorf("%v of %q: %d bytes used with one piece held (%v)", c.fault, c.step, u.Bytes, err)
 		}
 	}
 }
