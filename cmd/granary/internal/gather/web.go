@@ -194,7 +194,10 @@ func (w *Web) get(ctx context.Context, address string, first, end int) error {
 // take reads pieces from body and commits those that are not held. What lies
 // behind the content is zero, whether the server has it or not.
 func (w *Web) take(ctx context.Context, body io.Reader, first, end int) error {
-	g := w.block.Geometry()
+	g, layers := w.block.Geometry(), w.block.Bundle().Layers
+	if len(layers.Content) == 0 {
+		return fmt.Errorf("%w: the block's description cannot be read", ErrStore)
+	}
 	commits, ctx := errgroup.WithContext(ctx)
 	commits.SetLimit(webCommits)
 	err := func() error {
@@ -221,7 +224,7 @@ func (w *Web) take(ctx context.Context, body io.Reader, first, end int) error {
 			if err != nil {
 				return err
 			}
-			if hash != w.block.Bundle().Layers.Piece(p) {
+			if hash != layers.Piece(p) {
 				return fmt.Errorf("%w: piece %d", ErrLies, p)
 			}
 			commits.Go(func() error { return w.keep(ctx, p, data) })

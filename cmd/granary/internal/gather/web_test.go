@@ -72,6 +72,38 @@ func fetchFrom(ctx context.Context, base string, b *blobstore.Block, st swarm.St
 	return w.Read(), err
 }
 
+// TestADescriptionThatCannotBeReadEndsAFetchFromTheWeb: nothing that comes can be
+// checked.
+func TestADescriptionThatCannotBeReadEndsAFetchFromTheWeb(t *testing.T) {
+	content, whole, _ := publishedBlock(t, 20)
+	dir := t.TempDir()
+	open := func() *blobstore.Store {
+		t.Helper()
+		s, err := blobstore.Open(t.Context(), dir, blobstore.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	_, err := s.Put(t.Context(), whole.Bundle())
+	if err = errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	defer s.Close()
+	b, err := s.Block(whole.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "blocks", whole.ID().String(), "layers")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetchFromWeb(t, folder(t, map[string][]byte{"block": content}), b, swarm.Status{}, anyRows); !errors.Is(err, gather.ErrStore) {
+		t.Errorf("got %v, want ErrStore", err)
+	}
+}
+
 func TestContentComesFromAWebSeed(t *testing.T) {
 	for _, rows := range []int{1, 20, 513} {
 		content, whole, _ := publishedBlock(t, rows)
