@@ -50,8 +50,9 @@ var (
 	// ErrAttested reports an attestation or a vote that the validator gave before.
 	ErrAttested = errors.New("said already")
 
-	// ErrExpired reports an attestation or a vote that came too late.
-	ErrExpired = errors.New("it has expired")
+	// ErrExpired reports an attestation or a vote that came too late: what it is about
+	// has expired, or a vote's proposal is enacted.
+	ErrExpired = errors.New("it came too late")
 
 	// ErrNotOwner reports a name that the sender does not own: it is another's, or
 	// nobody's and not paid for.
