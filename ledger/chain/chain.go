@@ -126,12 +126,15 @@ func (c *Chain) start(ctx context.Context) (err error) {
 }
 
 // signer returns who signs for this node.
-func (c *Chain) signer(ctx context.Context) (pv types.PrivValidator, err error) {
+func (c *Chain) signer(ctx context.Context) (types.PrivValidator, error) {
 	if c.cfg.Signer == nil {
 		return openSigner(c.cfg)
 	}
-	pv, c.leave, err = c.awaitSigner(ctx)
-	return pv, err
+	s, err := c.awaitSigner(ctx)
+	if err == nil {
+		c.leave = s.end
+	}
+	return s, err
 }
 
 func (c *Chain) application() *app {
