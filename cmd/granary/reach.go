@@ -198,5 +198,5 @@ func (o offline) Torrent(_ context.Context, ref string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.Bundle().Torrent(), nil
+	return node.Torrent(b)
 }

@@ -156,8 +156,13 @@ func (g gateway) torrent(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, err)
 		return
 	}
+	raw, err := node.Torrent(b)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-bittorrent")
-	w.Write(b.Bundle().Torrent()) // a reader that went away needs no answer
+	w.Write(raw) // a reader that went away needs no answer
 }
 
 // content serves the bytes of a block that was checked whole, nothing else.

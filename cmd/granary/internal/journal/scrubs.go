@@ -145,7 +145,9 @@ func (s *Scrubs) load() error {
 			s.note(e)
 		}
 	})
-	s.read = err == nil
+	if s.read = err == nil; !s.read { // the next time reads all of it again
+		s.last, s.history = map[string]Scrub{}, ScrubHistory{}
+	}
 	return err
 }
 

@@ -128,6 +128,30 @@ func TestScrubsOutliveDamageAndAreBounded(t *testing.T) {
 	}
 }
 
+// TestScrubsAreCountedOnce: also those that were read before reading went wrong.
+func TestScrubsAreCountedOnce(t *testing.T) {
+	home := t.TempDir()
+	path := filepath.Join(home, "scrubs")
+	sum := journal.Scrub{Time: monday, Since: monday, By: "node", Blocks: 7, Bytes: 700}
+	record(t, journal.NewScrubs(home), sum)
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := journal.NewScrubs(home)
+	if h, err := s.History(); err == nil {
+		t.Errorf("a folder was read: %+v", h)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := s.History(); err != nil || h.Blocks != 7 || h.Bytes != 700 {
+		t.Errorf("%+v, %v; want 7 blocks of 700 bytes", h, err)
+	}
+}
+
 // FuzzScrub: whatever the files have, what is read of them does not contradict
 // itself, fits a line, and is the same when it is written again.
 func FuzzScrub(f *testing.F) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"granary/blobstore"
 	"granary/cmd/granary/internal/durable"
 	"granary/erasure"
 	"granary/ledger"
@@ -58,6 +59,16 @@ func ParseRef(s string) (Ref, error) {
 	}
 	id, err := erasure.ParseID(s)
 	return Ref{ID: id}, err
+}
+
+// Torrent returns the .torrent file of a stored block. The error is that of a
+// description that is damaged, or cannot be read now, which is logged.
+func Torrent(b *blobstore.Block) ([]byte, error) {
+	bundle := b.Bundle()
+	if err := bundle.Check(); err != nil {
+		return nil, fmt.Errorf("describe %s: %w; `granary scrub --repair %[1]s` mends what is damaged", b.ID().Short(), err)
+	}
+	return bundle.Torrent(), nil
 }
 
 // ReadTorrent reads and checks a .torrent file.

@@ -47,7 +47,7 @@ type Storage struct {
 	Failed  bool       `json:"index_failed,omitempty"` // nothing can be stored until the node is started again
 
 	// Scrubs sums up the home's journal of scrubs; absent if it is empty, or
-	// cannot be read, which is logged.
+	// cannot be read.
 	Scrubs *journal.ScrubHistory `json:"scrubs,omitempty"`
 }
 
