@@ -88,11 +88,27 @@ func TestWhatShowsAForkIsInTheChain(t *testing.T) {
 	if len(found) != 1 || bytes.Equal(found[0], good) { // the chain has its own time and power in it
 		t.Errorf("found %x", found)
 	}
+	waiting := c.Engine().EvidencePool().Size
+	eventually(t, "no evidence that waits", func() bool { return waiting() == 0 })
+	for _, height := range []int64{1, 2} { // who did it can do it again, as often as he likes
+		for range 20 {
+			if err := c.Accuse(twice(precommit(t, id, k, height, "c"), precommit(t, id, k, height, "d"))); err != nil || waiting() != 0 {
+				t.Fatalf("again at height %d: %d more wait, %v", height, waiting(), err)
+			}
+		}
+	}
 	cl := n.lightClient(light.Config{})
 	look(t, cl)
 	if got, err := cl.DoubleSigns(t.Context()); err != nil || len(got) != 1 || got[0].Height != 2 || got[0].Validator != n.genesis.Validators[0].Consensus {
 		t.Errorf("signed twice: %+v, %v", got, err)
 	}
+	if err := c.Accuse(twice(precommit(t, id, k, 3, "a"), precommit(t, id, k, 3, "b"))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the latest evidence alone", func() bool {
+		got, err := cl.DoubleSigns(t.Context())
+		return err == nil && len(got) == 1 && got[0].Height == 3
+	})
 }
 
 // FuzzAccuse: from anybody. What is taken shows that the validator signed twice, in

@@ -102,7 +102,7 @@ func (a *app) apply(req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock
 		return nil, err
 	}
 	if len(req.Misbehavior) > 0 {
-		if err := noteEvidence(a.tx, req.Height); err != nil {
+		if err := noteEvidence(a.tx, req.Height, req.Misbehavior); err != nil {
 			return nil, err
 		}
 	}

@@ -1,9 +1,13 @@
 package chain
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
+	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/evidence"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
@@ -13,64 +17,110 @@ import (
 )
 
 // maxAccused is how much evidence may wait for a height before more is refused:
-// one who signs twice can do it any number of times.
+// one who signs twice can do it at any number of heights.
 const maxAccused = 64
 
-// bucketEvidence has the heights whose blocks carry evidence. It is an index for
-// this node alone: the evidence is in the engine's blocks, which stay.
-var bucketEvidence = []byte("evidence")
+// bucketTwice says of each validator, by its address, at which height it signed twice
+// last, and which block carries the evidence. It is an index for this node alone: the
+// evidence is in the engine's blocks, which stay.
+var bucketTwice = []byte("signed twice")
 
-// noteEvidence remembers that the block of a height carries evidence.
-func noteEvidence(tx *bbolt.Tx, height int64) error {
-	b, err := tx.CreateBucketIfNotExists(bucketEvidence)
+// offence is what bucketTwice says of a validator.
+type offence struct {
+	who  []byte // its address
+	at   int64  // the height of the two votes
+	seen int64  // of the block
+}
+
+func (o offence) value() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(o.at)), uint64(o.seen))
+}
+
+func parseOffence(who, value []byte) (offence, error) {
+	if len(value) != 16 {
+		return offence{}, fmt.Errorf("%w: index of evidence", ledger.ErrCorrupt)
+	}
+	return offence{bytes.Clone(who), int64(binary.BigEndian.Uint64(value)), int64(binary.BigEndian.Uint64(value[8:]))}, nil
+}
+
+// noteEvidence remembers of whom the block of a height shows that they signed twice:
+// the latest of each, lest who does it often hides others who did it once.
+func noteEvidence(tx *bbolt.Tx, height int64, shown []abci.Misbehavior) error {
+	b, err := tx.CreateBucketIfNotExists(bucketTwice)
 	if err != nil {
 		return err
 	}
-	return b.Put(binary.BigEndian.AppendUint64(nil, uint64(height)), []byte{})
+	for _, m := range shown {
+		if m.Type != abci.MisbehaviorType_DUPLICATE_VOTE {
+			continue
+		}
+		if old := b.Get(m.Validator.Address); old != nil {
+			if o, err := parseOffence(m.Validator.Address, old); err != nil {
+				return err
+			} else if o.at >= m.Height {
+				continue
+			}
+		}
+		if err := b.Put(m.Validator.Address, offence{at: m.Height, seen: height}.value()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offences returns what bucketTwice says, the latest first.
+func (c *Chain) offences() ([]offence, error) {
+	var all []offence
+	err := c.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketTwice)
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(who, value []byte) error {
+			o, err := parseOffence(who, value)
+			all = append(all, o)
+			return err
+		})
+	})
+	slices.SortFunc(all, func(a, b offence) int { return cmp.Compare(b.at, a.at) })
+	return all, err
 }
 
 // Evidence returns what shows that validators signed twice, each a
 // tendermint.types.DuplicateVoteEvidence in protobuf: two votes of one validator
-// in one round for different blocks. The chain has checked each. The latest come
-// first, at most count.
+// in one round for different blocks. The chain has checked each. It is the latest of
+// each validator, the latest of all first, at most count.
 func (c *Chain) Evidence(count int) ([][]byte, error) {
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	var heights []int64
-	err := c.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketEvidence)
-		if b == nil {
-			return nil
-		}
-		at := b.Cursor()
-		for k, _ := at.Last(); k != nil && len(heights) < count; k, _ = at.Prev() {
-			heights = append(heights, int64(binary.BigEndian.Uint64(k)))
-		}
-		return nil
-	})
+	all, err := c.offences()
 	if err != nil {
 		return nil, err
 	}
 	var out [][]byte
-	for _, h := range heights {
-		block := c.node.BlockStore().LoadBlock(h)
+	for _, o := range all[:min(count, len(all))] {
+		block := c.node.BlockStore().LoadBlock(o.seen)
 		if block == nil {
-			return nil, fmt.Errorf("evidence of height %d: its block is not here", h)
+			return nil, fmt.Errorf("evidence of height %d: its block is not here", o.seen)
 		}
-		for _, e := range block.Evidence.Evidence {
-			if twice, ok := e.(*types.DuplicateVoteEvidence); ok && len(out) < count {
-				out = append(out, twice.Bytes())
-			}
+		if i := slices.IndexFunc(block.Evidence.Evidence, o.shownBy); i >= 0 {
+			out = append(out, block.Evidence.Evidence[i].Bytes())
 		}
 	}
 	return out, nil
 }
 
+func (o offence) shownBy(e types.Evidence) bool {
+	twice, ok := e.(*types.DuplicateVoteEvidence)
+	return ok && twice.Height() == o.at && bytes.Equal(twice.VoteA.ValidatorAddress, o.who)
+}
+
 // Accuse hands evidence that a validator signed twice to the network, in the form
 // that Evidence has; of it nothing counts but what the two votes sign. It returns
 // ledger.ErrMalformed for what shows nothing, ledger.ErrNotFound for a height that
-// is not decided here, and ErrBusy.
+// is not decided here, and ErrBusy. Of a validator who is known to have signed twice
+// at that height, or later, it hands on no more: it could sign any number of times.
 func (c *Chain) Accuse(raw []byte) error {
 	if err := c.Err(); err != nil {
 		return err
@@ -98,10 +148,22 @@ func (c *Chain) Accuse(raw []byte) error {
 		return fmt.Errorf("%w: evidence: %w", ledger.ErrMalformed, err)
 	}
 	pool := c.node.EvidencePool()
+	if known, err := c.known(offence{who: said.VoteA.ValidatorAddress, at: said.Height()}, pool); known || err != nil {
+		return err
+	}
 	if pool.Size() >= maxAccused {
 		return ErrBusy
 	}
 	return pool.AddEvidence(e)
+}
+
+// known reports whether the chain shows an offence, or a later one of the same
+// validator, or is about to.
+func (c *Chain) known(o offence, pool *evidence.Pool) (bool, error) {
+	all, err := c.offences()
+	waiting, _ := pool.PendingEvidence(-1)
+	return slices.ContainsFunc(all, func(k offence) bool { return bytes.Equal(k.who, o.who) && k.at >= o.at }) ||
+		slices.ContainsFunc(waiting, o.shownBy), err
 }
 
 // signed returns of a vote only what its signature covers, and its validator's place
