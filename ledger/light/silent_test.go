@@ -3,6 +3,7 @@ package light_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,8 +158,15 @@ func TestHeightFarAwayDoesNotKeepAnUpdate(t *testing.T) {
 }
 
 // TestSlowLineComesOn has a client far behind whose provider takes 3 s for each
-// block, and more of them than it waits for at a time.
+// block, and more of them than it waits for at a time. Strangers who claim a height
+// far away, and show nothing, do not take from it how far it came.
 func TestSlowLineComesOn(t *testing.T) {
+	for _, strangers := range []int{0, 1} { // in each try
+		slowLine(t, strangers)
+	}
+}
+
+func slowLine(t *testing.T, strangers int) {
 	c := newSynth(t, 4)
 	c.idle(1)
 	early := c.fork()
@@ -183,11 +191,24 @@ func TestSlowLineComesOn(t *testing.T) {
 		serving, asked = c, 0
 		tries := 0
 		for s := (light.Status{}); s.Height != c.height(); tries++ {
+			var liars []string
+			for i := range strangers {
+				name := fmt.Sprintf("stranger %d of try %d", i, tries)
+				far, between := climber(t, c), 0
+				l[name] = func(ctx context.Context, protocol string, req []byte) ([]byte, error) {
+					if between++; between > 1 {
+						return []byte("nothing"), nil
+					}
+					return far(ctx, protocol, req)
+				}
+				liars = append(liars, name)
+			}
+			cl.SetPeers([]string{"slow"}, liars)
 			if s, err = cl.Update(t.Context()); err != nil && !errors.Is(err, light.ErrUnreachable) || tries == 200 {
 				t.Fatalf("try %d: %+v, %v", tries, s, err)
 			}
 		}
-		if tries < 3 || len(cl.Liars()) > 0 {
+		if tries < 3 || len(cl.Liars()) != strangers*tries {
 			t.Errorf("%d tries with %d requests: not what is to be tested; liars %v", tries, asked, cl.Liars())
 		}
 		t.Logf("%d tries with %d requests", tries, asked)

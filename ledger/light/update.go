@@ -276,9 +276,13 @@ func (c *Client) follows(ctx context.Context, v verifier, from, to *types.LightB
 	continued := w.block != nil
 	err := v.skip(waiting, from, to, w, fetch)
 	if err != nil && continued && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrClock) {
-		// It may be what we came to that is of another chain.
-		*w = way{}
-		err = v.skip(waiting, from, to, w, fetch)
+		// What we came to may be of another chain, but more likely the provider lies,
+		// who must not take it from us.
+		var again way
+		err = v.skip(waiting, from, to, &again, fetch)
+		if again.block != nil && again.block.Height >= w.block.Height {
+			*w = again
+		}
 	}
 	if err != nil {
 		return err
