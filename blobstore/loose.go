@@ -144,9 +144,12 @@ func (b *Block) recheckLoose(d *description) error {
 		piece := b.g.PieceOf(row)
 		first, _ := b.g.PieceSpan(piece)
 		_, err := b.readAt(piece, data, int64(row-first)*erasure.RowSize)
-		if err == nil {
+		switch {
+		case err == nil && d.verifier == nil:
+			err = errors.New("the row cannot be checked: the proof was damaged meanwhile")
+		case err == nil:
 			err = d.verifier.Combination(row, data)
-		} else if !isDamage(err) {
+		case !isDamage(err):
 			return err
 		}
 		if err != nil {

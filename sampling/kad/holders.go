@@ -89,12 +89,16 @@ func (r *running) all() []peer.ID {
 }
 
 // wait returns when there is enough, or known says so, or the search has ended,
-// or something was found and it takes its time, or ctx has ended.
-func (r *running) wait(ctx context.Context, known func() bool) {
+// or ctx has ended, or it takes its time and there is somebody, found or known.
+func (r *running) wait(ctx context.Context, known func() (enough, some bool)) {
 	began := time.Now()
 	tick := time.NewTicker(coldTick)
 	defer tick.Stop()
-	for !known() && (time.Since(began) < coldWait || len(r.all()) == 0) {
+	for {
+		enough, some := known()
+		if enough || time.Since(began) >= coldWait && (some || len(r.all()) > 0) {
+			return
+		}
 		select {
 		case <-r.done:
 			return
@@ -166,10 +170,11 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 			f.host.joined(ctx)
 			f.host.lookUpGroup(ctx, number, func(h Holder) { found(h.Peer) })
 		})
-		custodians.wait(ctx, func() bool {
-			// A custodian has several groups: other lookups may have found enough.
+		custodians.wait(ctx, func() (enough, some bool) {
+			// A custodian has several groups, so that other lookups may have found some:
+			// in a small network there are never enough of one, and lookups wait for slots.
 			owing, warm = f.host.table.holders(group, time.Now(), f.host)
-			return warm && round == 0
+			return warm && round == 0, len(owing) > 0 && round == 0
 		})
 		if round == 0 && (warm || len(custodians.all()) >= warmHolders) {
 			custodians.stop() // other lookups wait for the same few peers

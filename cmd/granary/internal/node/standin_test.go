@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"granary/cmd/granary/internal/node"
@@ -57,13 +58,15 @@ func TestStandingInOutlivesARestart(t *testing.T) {
 		node.StandFor(n, 0)
 		return nil
 	})
-	if err := os.WriteFile(filepath.Join(dir, "stand-ins"), []byte("nonsense"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	use(func(n *node.Node) error {
-		if got := owed(n); got != 4*16 {
-			t.Errorf("%d pieces owed when the file is damaged, want 64", got)
+	for _, damaged := range []string{"nonsense", strings.Repeat("f", 17)} {
+		if err := os.WriteFile(filepath.Join(dir, "stand-ins"), []byte(damaged), 0o644); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
+		use(func(n *node.Node) error {
+			if got := owed(n); got != 4*16 {
+				t.Errorf("%d pieces owed when the file has %q, want 64", got, damaged)
+			}
+			return nil
+		})
+	}
 }
