@@ -37,7 +37,8 @@ const (
 // most until ctx ends, it waits and submits the same again; then it returns
 // ErrUnsure. Otherwise it returns what Submit does, which for a refusal is what two
 // providers say, or all that there are. The next transaction of the key takes the
-// nonce of a refused one: should that have been a lie, only one of them gets there.
+// nonce of a refused one: should that have been a lie, only one of them gets there, and
+// ErrNonce says so of the next.
 func (c *Client) Transact(ctx context.Context, key ed25519.PrivateKey, tx ledger.Tx) (ledger.Tx, []byte, error) {
 	// A nonce that the account has not used by now can be used from here on only.
 	head, _ := c.Head()
@@ -56,12 +57,15 @@ func (c *Client) Transact(ctx context.Context, key ed25519.PrivateKey, tx ledger
 		if err != nil {
 			return tx, nil, fmt.Errorf("sign %s: %w", tx.Kind, err)
 		}
-		taken, err := c.settle(ctx, n.from, raw)
+		other, err := c.settle(ctx, n.from, raw)
 		if err != nil && !errors.Is(err, ErrUnsure) {
-			c.giveBack(ledger.KeyOf(key), n)
+			c.giveBack(ledger.KeyOf(key), unused{n.nonce, n.from, raw})
 		}
-		if err != nil || !taken {
+		if err != nil || other == nil {
 			return tx, raw, err
+		}
+		if bytes.Equal(other, n.refused) {
+			return tx, nil, fmt.Errorf("%w: the one before, which was refused, is in the ledger all the same; see what it did before you send this again", ledger.ErrNonce)
 		}
 	}
 	return tx, nil, fmt.Errorf("%w: others use this key's nonces as fast", ledger.ErrWaiting)
@@ -74,7 +78,10 @@ type nonces struct {
 }
 
 // unused is a nonce that no entry of the log before number from has used.
-type unused struct{ nonce, from uint64 }
+type unused struct {
+	nonce, from uint64
+	refused     []byte // the transaction that was refused with it; nil: none was
+}
 
 // nextNonce returns the nonce for another transaction of a key, whose account has
 // used those up to used when the log had size entries: that of one that was
@@ -96,7 +103,7 @@ func (c *Client) nextNonce(who ledger.PublicKey, used, size uint64) unused {
 		n.last = used
 	}
 	n.last++
-	return unused{n.last, size}
+	return unused{nonce: n.last, from: size}
 }
 
 // giveBack frees the nonce of a transaction that was refused.
@@ -111,27 +118,30 @@ func (c *Client) giveBack(who ledger.PublicKey, u unused) {
 }
 
 // settle submits a transaction until a provider accepts it, two refuse it for good,
-// or it is in the log. It reports whether the log has another one with its nonce,
-// in entry number from or later.
-func (c *Client) settle(ctx context.Context, from uint64, raw []byte) (taken bool, err error) {
+// or it is in the log. It returns the one that the log has with its nonce instead, in
+// entry number from or later, nil if there is none.
+func (c *Client) settle(ctx context.Context, from uint64, raw []byte) (other []byte, err error) {
 	tx, err := ledger.ParseTx(raw)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	lone, doubt := c.submitted(ctx, raw)
 	for tried := int64(0); ; {
 		if !lone && !doubtful(doubt) {
-			return false, doubt
+			return nil, doubt
 		}
 		if _, err := c.Update(ctx); stops(err) {
-			return false, fmt.Errorf("%w: %w", ErrUnsure, err)
+			return nil, fmt.Errorf("%w: %w", ErrUnsure, err)
 		}
 		var found *ledger.Tx
 		if from, found, err = c.nonceUsed(ctx, from, tx); err == nil && found != nil {
-			return !bytes.Equal(found.Encode(), raw), nil
+			if other = found.Encode(); bytes.Equal(other, raw) {
+				other = nil
+			}
+			return other, nil
 		}
 		if pause(ctx, settlePause) != nil {
-			return false, fmt.Errorf("%w: %v", ErrUnsure, doubt)
+			return nil, fmt.Errorf("%w: %v", ErrUnsure, doubt)
 		}
 		// What used the nonce at a provider, and waited, may have been dropped there.
 		if _, height := c.Head(); err == nil && height != tried {

@@ -158,6 +158,41 @@ func TestRefusedTransactionIsNotPaidBesideItsCopy(t *testing.T) {
 	}
 }
 
+// TestRefusedTransactionIsNotPaidBesideTheNext has all providers refuse what they pass
+// on; another is sent in its place, which does not get there beside it unasked.
+func TestRefusedTransactionIsNotPaidBesideTheNext(t *testing.T) {
+	c := rich(t)
+	lying := true
+	liar := func(protocol string, req []byte) ([]byte, error) {
+		if protocol != light.TxProtocol || !lying {
+			return honest(c)(protocol, req)
+		}
+		if c.Submit(t.Context(), req) == nil {
+			c.add(bytes.Clone(req))
+			c.idle(1)
+		}
+		return txReply(ledger.Code(ledger.ErrCredits)), nil
+	}
+	cl, _ := client(t, c, light.Config{}, liar, liar, liar)
+	update(t, cl)
+	if _, _, err := cl.Transact(t.Context(), key("alice"), payment()); !errors.Is(err, ledger.ErrCredits) {
+		t.Errorf("all refuse: %v", err)
+	}
+	lying = false
+	other := payment()
+	other.Transfer.Credits++
+	update(t, cl)
+	if _, _, err := cl.Transact(t.Context(), key("alice"), other); !errors.Is(err, ledger.ErrNonce) {
+		t.Errorf("in its place: %v", err)
+	}
+	if n := copies(t, c, ledger.KindTransfer); n != 1 {
+		t.Errorf("%d times in the log, want once", n)
+	}
+	if _, _, err := cl.Transact(t.Context(), key("alice"), other); err != nil {
+		t.Errorf("on second thought: %v", err)
+	}
+}
+
 // txReply is a refusal as it travels.
 func txReply(code uint32) []byte { return []byte{0x82, byte(code), 0x60} }
 
