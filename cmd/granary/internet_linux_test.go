@@ -32,11 +32,14 @@ type internet struct {
 // uploadRate caps the publisher's line, in bytes per second.
 const uploadRate = 800_000
 
-// newInternet starts validators, custodians and a publisher. The last custodian
-// is behind a router that forwards nothing.
-func newInternet(t *testing.T, validators, custodians int) *internet {
+// newInternet starts validators, custodians and a publisher, far from each other or
+// not. The last custodian is behind a router that forwards nothing.
+func newInternet(t *testing.T, validators, custodians int, far bool) *internet {
 	t.Helper()
 	n := &internet{lab: newLab(t, 2), t: t, began: time.Now()}
+	if far {
+		n.distances()
+	}
 	place := func(i int) devnet.Place {
 		p := n.home
 		if i == validators+custodians || i > validators+custodians+1 {
@@ -99,14 +102,14 @@ func (n *internet) verify(p *place, said func(string), args ...string) node.Veri
 
 // TestASmallInternet is what issue and design promise about the network itself,
 // over real sockets: lines of 10 Mbit/s up and 50 down that lose 2 % of all
-// packets, address translation, and a partition.
+// packets, address translation, and a partition. The long test has distances, too.
 func TestASmallInternet(t *testing.T) {
 	validators, custodians, size := 1, 4, 70*erasure.RowSize // more than are simply decoded
 	long := os.Getenv("GRANARY_INTERNET") != ""
 	if long {
 		validators, custodians, size = 4, 8, 12<<20
 	}
-	n := newInternet(t, validators, custodians)
+	n := newInternet(t, validators, custodians, long)
 
 	publisher := n.places[validators+custodians]
 	before, began := publisher.sent(), time.Now()

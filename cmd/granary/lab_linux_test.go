@@ -65,7 +65,7 @@ func newLab(t *testing.T, loss int) *lab {
 		nft -f - <<-END
 			table ip lab {
 				chain split { type filter hook forward priority 0; }
-				chain loss { type filter hook forward priority 1; numgen random mod 100 < %d drop; }
+				chain loss { type filter hook forward priority 1; iifname != far numgen random mod 100 < %d drop; }
 			}
 		END`, loss)); err != nil {
 		t.Skipf("no router here: %v\n%s", err, out)
