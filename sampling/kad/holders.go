@@ -23,8 +23,8 @@ const (
 	maxPerPiece = 24
 
 	// A test that does not know the holders of a group waits for its lookup
-	// until enough are known, for coldWait once there is any, and no longer than
-	// a lookup lasts. Having nobody to ask would cost it a whole round.
+	// until enough are known, for coldWait in all where there is any, and no longer
+	// than a lookup lasts. Having nobody to ask would cost it a whole round.
 	coldWait = time.Second
 	coldTick = 50 * time.Millisecond // between looks at what other lookups brought
 
@@ -46,6 +46,7 @@ type Finder struct {
 
 	mu       sync.Mutex // guards searches
 	searches map[searchKey]*running
+	began    time.Time // guarded by mu: when the first round's first search was asked for
 }
 
 var (
@@ -89,9 +90,9 @@ func (r *running) all() []peer.ID {
 }
 
 // wait returns when there is enough, or known says so, or the search has ended,
-// or ctx has ended, or it takes its time and there is somebody, found or known.
-func (r *running) wait(ctx context.Context, known func() (enough, some bool)) {
-	began := time.Now()
+// or ctx has ended, or coldWait is over since began and there is somebody, found
+// or known.
+func (r *running) wait(ctx context.Context, began time.Time, known func() (enough, some bool)) {
 	tick := time.NewTicker(coldTick)
 	defer tick.Stop()
 	for {
@@ -170,7 +171,11 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 			f.host.joined(ctx)
 			f.host.lookUpGroup(ctx, number, func(h Holder) { found(h.Peer) })
 		})
-		custodians.wait(ctx, func() (enough, some bool) {
+		began := time.Now()
+		if round == 0 {
+			began = f.begin(began)
+		}
+		custodians.wait(ctx, began, func() (enough, some bool) {
 			// A custodian has several groups, so that other lookups may have found some:
 			// in a small network there are never enough of one, and lookups wait for slots.
 			owing, warm = f.host.table.holders(group, time.Now(), f.host)
@@ -202,6 +207,17 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 		}
 	}
 	return all
+}
+
+// begin returns when the first search of the first round was asked for, which is now
+// if none was.
+func (f *Finder) begin(now time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.began.IsZero() {
+		f.began = now
+	}
+	return f.began
 }
 
 func shuffled(peers []peer.ID) []peer.ID {

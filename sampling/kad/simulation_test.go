@@ -428,3 +428,22 @@ func TestALookupFindsManyOfACrowd(t *testing.T) {
 		t.Logf("%d of %d found, %d KiB in", len(found), crowd, (c.in.Load()-before)>>10)
 	})
 }
+
+// In a small network no group has as many custodians as a lookup looks for; a cold
+// test must not wait for the end of each.
+func TestASmallNetworkIsTestedInTime(t *testing.T) {
+	blocks := simBlocks(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 12, 36, 1, blocks...)
+		defer w.close()
+		w.part(0, 0.25, kill)
+		c := w.join(0)
+		defer func() { _ = c.Close() }()
+		o := c.judge(blocks[0], blocks[1])
+		check(t, "cold", []outcome{o}, available)
+		t.Logf("%v, %d of %d rows", o.Took, o.Verified, o.Rows)
+		if most := 3 * time.Second; o.Took > most {
+			t.Errorf("a cold test took %v of virtual time, want at most %v", o.Took, most)
+		}
+	})
+}

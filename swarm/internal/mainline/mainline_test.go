@@ -34,7 +34,7 @@ type dhtNode struct {
 	net   *network
 	id    mainline.ID
 	pc    net.PacketConn
-	peers string // bencoded list, given for every torrent
+	peers string // guarded by net.mu: bencoded list, given for every torrent
 }
 
 func (n *dhtNode) addr() netip.AddrPort { return n.pc.LocalAddr().(*net.UDPAddr).AddrPort() }
@@ -109,9 +109,11 @@ func (n *dhtNode) serve() {
 				near += string(c.id[:]) + string(ip[:]) + string([]byte{byte(port >> 8), byte(port)})
 			}
 			answer += fmt.Sprintf("5:nodes%d:%s5:token4:tok!", len(near), near)
+			n.net.mu.Lock()
 			if n.peers != "" {
 				answer += "6:values" + n.peers
 			}
+			n.net.mu.Unlock()
 		case "announce_peer":
 			n.net.mu.Lock()
 			n.net.announced = append(n.net.announced, fmt.Sprintf("%x %x %d %s %d", n.id, q.A.InfoHash, q.A.Port, q.A.Token, q.A.Implied))
@@ -145,7 +147,9 @@ func TestFindAnnouncesToTheClosestAndFindsPeers(t *testing.T) {
 	var torrent mainline.ID
 	_, _ = rand.Read(torrent[:])
 	near := nw.closest(torrent, 8)
+	nw.mu.Lock()
 	near[3].peers = "l6:\x01\x02\x03\x04\x1a\xe16:\x01\x02\x03\x04\x00\x005:shorte"
+	nw.mu.Unlock()
 	n := open(t, nw.nodes[0].addr().String())
 	for round := range 2 {
 		var found []netip.AddrPort

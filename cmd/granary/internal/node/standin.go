@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,13 +26,14 @@ const (
 
 // loadStandIns reads which groups the home stood in for.
 func (n *Node) loadStandIns() {
-	raw, err := os.ReadFile(filepath.Join(n.cfg.Dir, standInFile))
+	raw, err := durable.Read(filepath.Join(n.cfg.Dir, standInFile), maxNumber)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	groups, perr := strconv.ParseUint(strings.TrimSpace(string(raw)), 16, 64)
 	if err = errors.Join(err, perr); err != nil {
 		n.log.Warn("groups that this home stands in for are forgotten", "err", err)
+		return // a number that is too large reads as all groups
 	}
 	n.standIns.Store(groups)
 }
