@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -23,8 +24,9 @@ const (
 	maxPerPiece = 24
 
 	// A test that does not know the holders of a group waits for its lookup
-	// until enough are known, for coldWait in all where there is any, and no longer
-	// than a lookup lasts. Having nobody to ask would cost it a whole round.
+	// until enough are known, for coldWait once there is any, and no longer than
+	// a lookup lasts. Having nobody to ask would cost it a whole round. Where no
+	// group has enough it waits for coldWait in all.
 	coldWait = time.Second
 	coldTick = 50 * time.Millisecond // between looks at what other lookups brought
 
@@ -43,10 +45,11 @@ type Finder struct {
 	work  sync.WaitGroup // searches
 
 	slots chan struct{} // one for each lookup at once
+	small atomic.Bool   // a lookup has ended and found fewer than enough: others will, too
 
 	mu       sync.Mutex // guards searches
 	searches map[searchKey]*running
-	began    time.Time // guarded by mu: when the first round's first search was asked for
+	began    time.Time // guarded by mu: when the first search was asked for
 }
 
 var (
@@ -90,16 +93,12 @@ func (r *running) all() []peer.ID {
 }
 
 // wait returns when there is enough, or known says so, or the search has ended,
-// or ctx has ended, or coldWait is over since began and there is somebody, found
-// or known.
-func (r *running) wait(ctx context.Context, began time.Time, known func() (enough, some bool)) {
+// or something was found and it takes its time, or ctx has ended.
+func (r *running) wait(ctx context.Context, known func() bool) {
+	began := time.Now()
 	tick := time.NewTicker(coldTick)
 	defer tick.Stop()
-	for {
-		enough, some := known()
-		if enough || time.Since(began) >= coldWait && (some || len(r.all()) > 0) {
-			return
-		}
+	for !known() && (time.Since(began) < coldWait || len(r.all()) == 0) {
 		select {
 		case <-r.done:
 			return
@@ -169,17 +168,18 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 		})
 		custodians := f.search(searchKey{group: number, round: round}, func(ctx context.Context, found func(peer.ID)) {
 			f.host.joined(ctx)
-			f.host.lookUpGroup(ctx, number, func(h Holder) { found(h.Peer) })
+			n := 0
+			f.host.lookUpGroup(ctx, number, func(h Holder) { found(h.Peer); n++ })
+			if n > 0 && n < warmHolders && ctx.Err() == nil {
+				f.small.Store(true)
+			}
 		})
-		began := time.Now()
-		if round == 0 {
-			began = f.begin(began)
-		}
-		custodians.wait(ctx, began, func() (enough, some bool) {
-			// A custodian has several groups, so that other lookups may have found some:
-			// in a small network there are never enough of one, and lookups wait for slots.
+		began := f.begin(time.Now())
+		custodians.wait(ctx, func() bool {
+			// A custodian has several groups: other lookups may have found enough, or as
+			// many as there are.
 			owing, warm = f.host.table.holders(group, time.Now(), f.host)
-			return warm && round == 0, len(owing) > 0 && round == 0
+			return round == 0 && (warm || len(owing) > 0 && f.small.Load() && time.Since(began) >= coldWait)
 		})
 		if round == 0 && (warm || len(custodians.all()) >= warmHolders) {
 			custodians.stop() // other lookups wait for the same few peers
@@ -209,8 +209,7 @@ func (f *Finder) For(ctx context.Context, id erasure.ID, piece, round int) []sam
 	return all
 }
 
-// begin returns when the first search of the first round was asked for, which is now
-// if none was.
+// begin returns when the first search was asked for, which is now if none was.
 func (f *Finder) begin(now time.Time) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
