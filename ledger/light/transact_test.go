@@ -120,13 +120,11 @@ func TestFalseRefusalIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestRefusedTransactionIsNotPaidBesideItsCopy has all providers refuse what they
-// pass on; whoever signs the same again does not pay again.
-func TestRefusedTransactionIsNotPaidBesideItsCopy(t *testing.T) {
-	c := rich(t)
-	lying := true
-	liar := func(protocol string, req []byte) ([]byte, error) {
-		if protocol != light.TxProtocol || !lying {
+// refuser answers for c, but refuses every transaction and passes it on, while it is
+// lying.
+func refuser(t *testing.T, c *synth, lying *bool) func(string, []byte) ([]byte, error) {
+	return func(protocol string, req []byte) ([]byte, error) {
+		if protocol != light.TxProtocol || !*lying {
 			return honest(c)(protocol, req)
 		}
 		if c.Submit(t.Context(), req) == nil {
@@ -135,6 +133,14 @@ func TestRefusedTransactionIsNotPaidBesideItsCopy(t *testing.T) {
 		}
 		return txReply(ledger.Code(ledger.ErrCredits)), nil
 	}
+}
+
+// TestRefusedTransactionIsNotPaidBesideItsCopy has all providers refuse what they
+// pass on; whoever signs the same again does not pay again.
+func TestRefusedTransactionIsNotPaidBesideItsCopy(t *testing.T) {
+	c := rich(t)
+	lying := true
+	liar := refuser(t, c, &lying)
 	cl, _ := client(t, c, light.Config{}, liar, liar, liar)
 	update(t, cl)
 	if _, _, err := cl.Transact(t.Context(), key("alice"), payment()); !errors.Is(err, ledger.ErrCredits) {
@@ -163,16 +169,7 @@ func TestRefusedTransactionIsNotPaidBesideItsCopy(t *testing.T) {
 func TestRefusedTransactionIsNotPaidBesideTheNext(t *testing.T) {
 	c := rich(t)
 	lying := true
-	liar := func(protocol string, req []byte) ([]byte, error) {
-		if protocol != light.TxProtocol || !lying {
-			return honest(c)(protocol, req)
-		}
-		if c.Submit(t.Context(), req) == nil {
-			c.add(bytes.Clone(req))
-			c.idle(1)
-		}
-		return txReply(ledger.Code(ledger.ErrCredits)), nil
-	}
+	liar := refuser(t, c, &lying)
 	cl, _ := client(t, c, light.Config{}, liar, liar, liar)
 	update(t, cl)
 	if _, _, err := cl.Transact(t.Context(), key("alice"), payment()); !errors.Is(err, ledger.ErrCredits) {
